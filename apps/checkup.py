@@ -1,0 +1,100 @@
+"""`imagemill doctor`: looks at everything a batch needs, sends nothing, changes nothing."""
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from apps.services.lifecycle import status
+from blocks.settings import Settings
+from imagemill.errors import ImagemillError
+from imagemill.ledger import open_ledger
+from imagemill.prompt import shelf
+from imagemill.spool import Spool
+
+LOW_DISK_BYTES = 2_000_000_000
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at: `ok`, a `note`, or `bad`, with what to do."""
+
+    level: Literal["ok", "note", "bad"]
+    what: str
+    found: str
+    remedy: str = ""
+
+
+def checkup(settings: Settings) -> list[Finding]:
+    """Look at home, disk, styles, ledger, services, object store and key."""
+    checks: list[tuple[str, Callable[[Settings], Finding]]] = [
+        ("home", _home),
+        ("styles", _styles),
+        ("ledger", _ledger),
+        ("object store", _store),
+        ("gemini key", _key),
+    ]
+    return [_guarded(name, check, settings) for name, check in checks] + _services(settings)
+
+
+def _guarded(what: str, check: Callable[[Settings], Finding], settings: Settings) -> Finding:
+    try:
+        return check(settings)
+    except ImagemillError as error:
+        return Finding("bad", what, error.message, error.remedy)
+
+
+def _home(settings: Settings) -> Finding:
+    Spool(settings.home).check()
+    free = shutil.disk_usage(settings.home).free
+    found = f"{settings.home} ({free / 1e9:.1f} GB free)"
+    if free < LOW_DISK_BYTES:
+        return Finding("note", "home", found, "Free some disk, or set IMAGEMILL_HOME elsewhere.")
+    return Finding("ok", "home", found)
+
+
+def _styles(settings: Settings) -> Finding:
+    return Finding("ok", "styles", f"{len(shelf(settings.styles_dir))} on the shelf")
+
+
+def _ledger(settings: Settings) -> Finding:
+    ledger = open_ledger(settings.ledger_url)
+    try:
+        runs = asyncio.run(ledger.latest_runs(limit=1))
+    finally:
+        ledger.close()
+    kind = settings.ledger_url.split(":", 1)[0]
+    last = f"last run {runs[0].state}" if runs else "no runs yet"
+    return Finding("ok", "ledger", f"{kind}, {last}")
+
+
+def _store(settings: Settings) -> Finding:
+    from blocks.store import load_store
+
+    async def look() -> str:
+        store = await load_store("default")
+        await store.check()
+        return store.name
+
+    if not settings.s3_bucket and not settings.s3_endpoint_url and not settings.services:
+        remedy = "Any command starts the embedded one."
+        return Finding("note", "object store", "not started", remedy)
+    return Finding("ok", "object store", asyncio.run(look()))
+
+
+def _key(settings: Settings) -> Finding:
+    if settings.google_api_key.get_secret_value() or settings.gemini_api_key.get_secret_value():
+        return Finding("ok", "gemini key", "set")
+    remedy = "Set GOOGLE_API_KEY, save a Gemini block, or use --provider sketch."
+    return Finding("note", "gemini key", "not set", remedy)
+
+
+def _services(settings: Settings) -> list[Finding]:
+    found = []
+    for row in status(settings):
+        good = row.state in {"running", "external"}
+        starts = "`imagemill up` starts it." if row.name == "worker" else "Any command starts it."
+        remedy = row.note or ("" if good else starts)
+        found.append(Finding("ok" if good else "note", row.name, f"{row.state} {row.url}", remedy))
+    return found

@@ -1,0 +1,33 @@
+"""The command line: `imagemill`. Translates words into calls and results into pictures of text."""
+
+import typer
+
+from apps.cli import batch, demo, shelf
+from apps.cli import services as local_services
+from apps.cli.screen import guarded
+
+app = typer.Typer(
+    name="imagemill",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="Turn prompts into images: each paid for once, stored in S3, shown, announced.\n\n"
+    "Start with [bold]imagemill demo[/bold] (no key, no GPU), look around with "
+    "[bold]imagemill up[/bold], then run [bold]imagemill batch[/bold].",
+    epilog="Exit codes: 0 all images made, 3 some failed, 4 all failed, 2 wrong usage, 1 other trouble, "
+    "130 stopped by Ctrl-C.",
+)
+app.command("batch")(guarded(batch.batch))
+app.command("demo")(guarded(demo.demo))
+app.command("styles")(guarded(shelf.styles))
+app.command("models")(guarded(shelf.models))
+app.command("estimate")(guarded(shelf.estimate))
+app.command("up")(guarded(local_services.up))
+app.command("down")(guarded(local_services.down))
+app.command("status")(guarded(local_services.status))
+app.command("doctor")(guarded(local_services.doctor))
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,151 @@
+"""`imagemill batch`: run a batch here and now."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from apps.cli.screen import (
+    ALL_FAILED,
+    INTERRUPTED,
+    SOME_FAILED,
+    STOPPED,
+    busy,
+    closing_card,
+    live_bar,
+    say,
+    screen,
+)
+from apps.runs import LocalRuns
+from apps.services.ensure import ensure_services
+from blocks.settings import Settings
+from imagemill.errors import RequestError, RunStopped
+from imagemill.planning import checked_batch
+from imagemill.prompt import find_style
+
+
+def batch(
+    prompts: Annotated[
+        list[str] | None, typer.Argument(help="One prompt an image.", show_default=False)
+    ] = None,
+    prompts_file: Annotated[
+        Path | None,
+        typer.Option("--prompts-file", "-f", help="A prompt a line; '-' reads standard input."),
+    ] = None,
+    style: Annotated[
+        str, typer.Option("--style", "-s", help="A look: see `imagemill styles`.")
+    ] = "Flat Corporate",
+    max_concurrent: Annotated[
+        int, typer.Option("--max-concurrent", "-c", min=1, max=100, help="Most at once.")
+    ] = 3,
+    provider: Annotated[
+        str,
+        typer.Option(
+            "--provider",
+            "-p",
+            help="gemini, sketch (free drawings) or KIND/BLOCK.",
+            envvar="IMAGEMILL_PROVIDER",
+        ),
+    ] = "gemini",
+    model: Annotated[str, typer.Option(help="See `imagemill models`.")] = "",
+    aspect_ratio: Annotated[str, typer.Option("--aspect-ratio", "-r", help="Like 16:9.")] = "1:1",
+    size: Annotated[str, typer.Option(help="256, 512, 1K, 2K or 4K.")] = "",
+    seed: Annotated[int | None, typer.Option(min=0, help="Makes it repeatable.")] = None,
+    samples: Annotated[int, typer.Option(min=1, max=16, help="Images a prompt.")] = 1,
+    avoid: Annotated[str, typer.Option(help="What not to show.")] = "",
+    safety: Annotated[str, typer.Option(help="block_none, _few, _some, _most.")] = "block_few",
+    reference: Annotated[
+        list[str] | None, typer.Option("--reference", help="Image to be guided by; repeatable.")
+    ] = None,
+    store: Annotated[str, typer.Option(help="An Artifact Store block.")] = "default",
+    webhook: Annotated[str, typer.Option(help="Address to tell when done.")] = "",
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Also put files here.")] = None,
+    reuse_within: Annotated[
+        int, typer.Option(min=0, help="Seconds an equal image counts as this one.")
+    ] = 900,
+    resend_ambiguous: Annotated[
+        bool, typer.Option("--resend-ambiguous", help="Pay again where an answer was lost.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the result, and only it, to standard output.")
+    ] = False,
+) -> None:
+    """Make images from prompts. Each is paid for once; a failed one never fails the rest.
+
+    Run the same command again after a crash or Ctrl-C: it finishes what is missing and pays
+    nothing twice.
+
+    [dim]imagemill batch "a red fox" "a lighthouse at night" --style "Pixel Art" --provider sketch[/]
+    """  # fmt: skip
+    fields: dict[str, Any] = {
+        "prompts": [*(prompts or []), *read_prompts(prompts_file)], "style_name": style,
+        "max_concurrent": max_concurrent, "provider": provider, "model": model, "store": store,
+        "aspect_ratio": aspect_ratio, "size": size, "seed": seed, "samples": samples,
+        "negative_prompt": avoid, "safety": safety, "references": reference or [],
+        "webhook": webhook, "output_dir": str(out) if out else "",
+        "reuse_within_s": reuse_within, "resend_ambiguous": resend_ambiguous,
+    }  # fmt: skip
+    check_early(fields)
+    result = run(fields)
+    if as_json:
+        sys.stdout.write(json.dumps(result, ensure_ascii=False, indent=2) + "\n")
+    else:
+        screen.print(closing_card(result, title=result["style_name"]))
+    code = exit_code(result)
+    if code == INTERRUPTED:
+        screen.print(STOPPED)
+    raise typer.Exit(code)
+
+
+def check_early(fields: dict[str, Any]) -> None:
+    """Refuse what is plainly wrong before any service is started."""
+    checked_batch(**{**fields, "references": tuple(fields["references"])})
+    find_style(fields["style_name"], Settings().styles_dir)
+
+
+def run(fields: dict[str, Any]) -> dict[str, Any]:
+    """Find or start the services, run the batch with a live bar, return its result."""
+    settings = Settings()
+    with busy("Looking for the local services …") as note:
+        services = ensure_services(settings, say=say, progress=note)
+    total = len(fields["prompts"]) * fields.get("samples", 1)
+    environment = {**services.environment(), **_own_references(fields["references"], settings)}
+    with live_bar(total) as moved:
+        return LocalRuns(environment, listener=moved, say=say).batch(fields)
+
+
+def _own_references(references: list[str], settings: Settings) -> dict[str, str]:
+    """Whoever types a path here may read it: its folder is allowed for this run."""
+    folders = [str(Path(path).absolute().parent) for path in references if "://" not in path]
+    roots = [*folders, *filter(None, [settings.reference_roots])]
+    return {"IMAGEMILL_REFERENCE_ROOTS": os.pathsep.join(roots)} if folders else {}
+
+
+def read_prompts(file: Path | None) -> list[str]:
+    """Return the lines of a file that are not blank.
+
+    Raises:
+        RequestError: it cannot be read as UTF-8 text.
+    """
+    if file is None:
+        return []
+    try:
+        text = sys.stdin.read() if str(file) == "-" else file.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RequestError(
+            f"The prompts file {file} cannot be read ({type(error).__name__}).",
+            remedy="Give a UTF-8 text file with one prompt a line.",
+        ) from None
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def exit_code(result: dict[str, Any]) -> int:
+    """Return 0 when all were made, 3 when some failed, 4 when all did, 130 when stopped."""
+    if any(image.get("error_class") == RunStopped.error_class for image in result["results"]):
+        return INTERRUPTED
+    if not result["failure_count"]:
+        return 0
+    return SOME_FAILED if result["success_count"] else ALL_FAILED

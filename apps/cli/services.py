@@ -1,0 +1,99 @@
+"""The local services: `imagemill up`, `down`, `status`, `doctor`."""
+
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.panel import Panel
+from rich.table import Table
+
+from apps.cli.screen import OTHER_TROUBLE, busy, say, screen
+from apps.services.addresses import Services
+from apps.services.lifecycle import down as stop_services
+from apps.services.lifecycle import status as service_rows
+from apps.services.ports import PortPlan
+from apps.services.supervisor import up as run_services
+from apps.services.supervisor import up_detached
+from blocks.settings import Settings
+
+Port = Annotated[int | None, typer.Option(min=1, max=65_535, help="Instead of the usual one.")]
+
+
+def up(
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Start, then give the prompt back.")
+    ] = False,
+    any_port: Annotated[
+        bool, typer.Option("--any-port", help="Take a free port where the usual one is taken.")
+    ] = False,
+    prefect_port: Port = None,
+    s3_port: Port = None,
+    gateway_port: Port = None,
+) -> None:
+    """Start Prefect, object store, gateway and a worker, and put the deployments up.
+
+    Stays in the foreground and stops everything on Ctrl-C; with --detach it leaves them running
+    until `imagemill down`.
+    """
+    plan = PortPlan(
+        prefect=prefect_port, object_store=s3_port, gateway=gateway_port, any_port=any_port
+    )
+    settings = Settings()
+    with busy("Starting …") as note:
+        if detach:
+            services = up_detached(settings, say=say, progress=note, ports=plan)
+            screen.print(_addresses(services, stop="imagemill down"))
+            return
+        run_services(
+            settings, say=say, progress=note, ports=plan,
+            on_ready=lambda found: screen.print(_addresses(found, stop="Ctrl-C")),
+        )  # fmt: skip
+
+
+def _addresses(services: Services, *, stop: str) -> Panel:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row("Prefect UI", f"[link]{services.ui_url}/v2[/link]")
+    table.add_row(
+        "form", f"{services.ui_url}/v2/deployments → generate-images-batch/on-demand → Run"
+    )
+    table.add_row("object store", f"{services.object_store_url} (bucket {services.bucket or '-'})")
+    table.add_row("gateway", services.gateway_url)
+    table.add_row("home", escape(str(services.home)))
+    table.add_row("stop", stop)
+    return Panel(table, title="[bold]imagemill is up", border_style="green", expand=False)
+
+
+def down() -> None:
+    """Stop every local service that imagemill started. Data stays where it is."""
+    with busy("Stopping …") as note:
+        stopped = stop_services(Settings(), say=say, progress=note)
+    screen.print(f"Stopped: {', '.join(stopped)}." if stopped else "Nothing was running.")
+
+
+def status() -> None:
+    """Show each local service: state, address, process, memory."""
+    table = Table("service", "state", "address", "pid", "MB", "note", box=None)
+    colours = {"running": "green", "external": "cyan", "stale": "red", "starting": "yellow"}
+    for row in service_rows(Settings()):
+        state = f"[{colours.get(row.state, 'dim')}]{row.state}[/]"
+        memory = f"{row.memory_bytes / 1e6:.0f}" if row.memory_bytes else ""
+        table.add_row(row.name, state, row.url, str(row.pid or ""), memory, escape(row.note))
+    screen.print(table)
+
+
+def doctor() -> None:
+    """Check this machine: home, ledger, object store, Prefect, key; each with its remedy."""
+    from apps.checkup import checkup
+
+    findings = checkup(Settings())
+    table = Table("", "what", "found", "what to do", box=None)
+    marks = {"ok": "[green]✓[/]", "note": "[yellow]·[/]", "bad": "[red]✗[/]"}
+    for finding in findings:
+        table.add_row(
+            marks[finding.level], finding.what, escape(finding.found), escape(finding.remedy)
+        )
+    screen.print(table)
+    if any(finding.level == "bad" for finding in findings):
+        raise typer.Exit(OTHER_TROUBLE)

@@ -1,0 +1,119 @@
+"""Starts runs, for every door: in this process, or by a deployment on a Prefect server.
+
+The only module of `apps` that knows the flows, and it imports them late: where Prefect's server is
+must be settled before Prefect is imported.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any, Protocol
+
+from imagemill.workshop import Progress, on_progress, stop_sending
+
+QUIET = {
+    # Each failing attempt would print a traceback through the progress bar; the Prefect UI and the
+    # run's log there keep them all.
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+}
+
+
+class Runs(Protocol):
+    """What a door needs."""
+
+    def batch(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Run a batch to its end and return its result."""
+        ...
+
+
+class LocalRuns:
+    """Runs flows in this process.
+
+    Args:
+        environment: Addresses of the services (`Services.environment()`).
+        listener: Told after every image.
+        say: Told in one line what a Ctrl-C does.
+    """
+
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        *,
+        listener: Callable[[Progress], None] | None = None,
+        say: Callable[[str], None] = lambda _line: None,
+    ) -> None:
+        os.environ.update({**QUIET, **environment})  # noqa: TID251 - Prefect reads it at import
+        self._listener = listener
+        self._say = say
+
+    def batch(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Run the batch flow with these parameters and return its result as a dict.
+
+        Raises:
+            ImagemillError: the batch cannot be made as asked; nothing was sent.
+        """
+        from prefect import tags
+
+        from flows.batch import generate_images_batch
+
+        # The tag lets the automation of deployments.bootstrap find runs whose process died.
+        with _listening(self._listener), tags("imagemill"):
+            result: dict[str, Any] = asyncio.run(
+                _gently(generate_images_batch, fields, say=self._say)
+            )
+        return result
+
+
+async def _gently(
+    flow: Callable[..., Awaitable[Any]], fields: Mapping[str, Any], *, say: Callable[[str], None]
+) -> Any:  # noqa: ANN401
+    """Run a flow so that the first Ctrl-C lets what is on the wire come in; the second aborts.
+
+    A request that is torn off may be billed and nobody would get the picture.
+    """
+    loop, running = asyncio.get_running_loop(), asyncio.current_task()
+    pressed = 0
+
+    def interrupted() -> None:
+        nonlocal pressed
+        pressed += 1
+        if pressed == 1 and stop_sending():
+            say("Stopping: what is on the wire comes in first. Ctrl-C again aborts.")
+        elif running:
+            running.cancel()
+
+    with suppress(NotImplementedError, ValueError):  # no such signals here, or not the main thread
+        loop.add_signal_handler(signal.SIGINT, interrupted)
+    try:
+        return await flow(**fields)
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+
+
+def save_demo_block(
+    *, unavailable_once: list[str], rate_limited_once: list[str], blocked: list[str]
+) -> None:
+    """Save the block `sketch/demo`, which breaks on purpose for these prompt digests."""
+    from blocks.provider import Sketch
+
+    async def save() -> None:
+        block = Sketch(
+            latency_s=0.2, unavailable_once=unavailable_once,
+            rate_limited_once=rate_limited_once, blocked=blocked,
+        )  # fmt: skip
+        await block.asave("demo", overwrite=True)
+
+    asyncio.run(save())
+
+
+@contextmanager
+def _listening(listener: Callable[[Progress], None] | None) -> Iterator[None]:
+    token = on_progress.set(listener)
+    try:
+        yield
+    finally:
+        on_progress.reset(token)

@@ -1,0 +1,1 @@
+"""Local services that a laptop runs instead of renting them."""

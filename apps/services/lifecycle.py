@@ -1,0 +1,138 @@
+"""Stop the local services, and tell how they are."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from apps.services.addresses import find_external
+from apps.services.ensure import services_lock
+from apps.services.launching import Start, quiet
+from apps.services.processes import Progress, Say, find, memory_bytes, stop, strays
+from apps.services.records import (
+    LABELS,
+    STOP_ORDER,
+    Name,
+    alive,
+    forget_record,
+    imagemill_version,
+    load_records,
+)
+from apps.services.supervisor_record import find_supervisor
+from blocks.settings import Settings
+from imagemill.errors import ServiceError
+
+State = Literal["running", "starting", "stale", "stopped", "external"]
+# The supervisor stops four services, each of which gets 15 s before it is killed.
+SUPERVISOR_GRACE_S = 90.0
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceRow:
+    """How one service is.
+
+    Attributes:
+        state: "running"; "starting" (its process lives, it does not answer yet, or no more);
+            "stale" (recorded, but its process is gone); "stopped"; "external" (configured, not
+            imagemill's).
+        memory_bytes: Resident memory with its children, 0 when not running.
+        note: What else one should know, "" if nothing.
+    """
+
+    name: Name
+    state: State
+    url: str = ""
+    pid: int | None = None
+    memory_bytes: int = 0
+    log_path: Path | None = None
+    note: str = ""
+
+
+def status(settings: Settings) -> list[ServiceRow]:
+    """Return one row per service, without starting or changing anything."""
+    start = Start(settings, _say_nothing)
+    external = find_external(start)
+    addresses = {
+        "prefect": external.prefect_url,
+        "object_store": external.object_store_url,
+        "gateway": external.gateway_url,
+    }
+    return [
+        ServiceRow(name, "external", url=addresses[name])
+        if external.covers(name)
+        else _row(start, name)
+        for name in LABELS
+    ]
+
+
+def _row(start: Start, name: Name) -> ServiceRow:
+    record = load_records(start.home).get(name)
+    if record is None:
+        return ServiceRow(name, "stopped")
+    process = find(record.identity)
+    if process is None:
+        note = "ended without being asked; the next command starts it again"
+        return ServiceRow(name, "stale", url=record.url, log_path=record.log_path, note=note)
+    old = record.version != imagemill_version()
+    return ServiceRow(
+        name,
+        "running" if alive(record) else "starting",
+        url=record.url,
+        pid=record.identity.pid,
+        memory_bytes=memory_bytes(process),
+        log_path=record.log_path,
+        note=f"started by imagemill {record.version}; restart it with down and up" if old else "",
+    )
+
+
+def down(settings: Settings, *, say: Say, progress: Progress = quiet) -> list[Name]:
+    """Stop all local services of this home, and whatever else of theirs is left over.
+
+    A foreground `imagemill up` is asked to end first, or it would start them again.
+
+    Returns:
+        The services that were running and are not any more.
+
+    Raises:
+        ServiceError: Another command is busy with the services, or one cannot be stopped.
+    """
+    start = Start(settings, say, progress=progress)
+    if not start.home.exists():
+        return []
+    running = [name for name in STOP_ORDER if _lives(start, name)]
+    if (supervisor := find_supervisor(start.home)) is not None:
+        progress("supervisor", "stopping")
+        stop(supervisor, grace_s=SUPERVISOR_GRACE_S)
+    stop_all(start)
+    return running
+
+
+def stop_all(start: Start) -> None:
+    """Stop every service, users of a service before it; then leftovers without a record.
+
+    Raises:
+        ServiceError: One cannot be stopped.
+    """
+    with services_lock(start):
+        for name in STOP_ORDER:
+            record = load_records(start.home).get(name)
+            if record is not None:
+                start.progress(name, "stopping")
+                if stop(record.identity):
+                    start.say(f"Stopped the {LABELS[name]}")
+                forget_record(start.home, name)
+        for leftover in strays(start.home):
+            stop(leftover, grace_s=5)
+    left = [identity.pid for identity in strays(start.home)]
+    if left:
+        raise ServiceError(
+            f"These processes would not end: {left}.", remedy="End them with kill -9."
+        )
+
+
+def _lives(start: Start, name: Name) -> bool:
+    record = load_records(start.home).get(name)
+    return record is not None and find(record.identity) is not None
+
+
+def _say_nothing(_line: str) -> None:
+    """Show nothing: a status only looks."""

@@ -1,0 +1,131 @@
+"""Providers as blocks: forms that an operator fills in and that build the ground floor's parts."""
+
+from prefect.blocks.core import Block
+from pydantic import Field, SecretStr
+
+from blocks.saved import no_such_block, saved_block
+from blocks.settings import Settings
+from imagemill.errors import RequestError
+from imagemill.providers.base import ImageProvider
+
+
+class Gemini(Block):
+    """Google's hosted image models, by API key or through Vertex AI."""
+
+    _block_type_name = "Gemini"
+    _block_type_slug = "gemini"
+    _description = "Google's image models: key or Vertex AI project, default model, time-out."
+
+    api_key: SecretStr = Field(
+        default=SecretStr(""),
+        title="API key",
+        description="A key from Google AI Studio; empty when Vertex AI is used.",
+    )
+    base_url: str = Field(
+        default="", title="Base URL", description="A gateway of your own; empty for Google's."
+    )
+    vertexai: bool = Field(
+        default=False, title="Vertex AI", description="Use a Google Cloud project, not a key."
+    )
+    project: str = Field(default="", title="Project", description="Google Cloud project id.")
+    location: str = Field(default="", title="Location", description="Google Cloud location.")
+    default_model: str = Field(
+        default="", title="Default model", description="Empty for the catalog's own default."
+    )
+    timeout_s: float | None = Field(
+        default=None,
+        gt=0,
+        title="Time-out (s)",
+        description="Longest wait for one answer; empty for the model's own from the catalog.",
+    )
+
+    def build(self, settings: Settings) -> ImageProvider:
+        """Return the provider; google-genai is imported at its first request."""
+        from imagemill.catalog import load_catalog
+        from imagemill.providers.gemini import GeminiProvider
+
+        catalog = load_catalog(settings.catalog_file)
+        return GeminiProvider(
+            api_key=self.api_key.get_secret_value(),
+            base_url=self.base_url,
+            vertexai=self.vertexai,
+            project=self.project,
+            location=self.location,
+            timeout_s=self.timeout_s,
+            catalog=catalog,
+            default_model=self.default_model or catalog.named("gemini")[0],
+        )
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "Gemini":
+        """Build from GOOGLE_API_KEY or GEMINI_API_KEY and GOOGLE_GEMINI_BASE_URL."""
+        key = (
+            settings.google_api_key.get_secret_value() or settings.gemini_api_key.get_secret_value()
+        )
+        return cls(api_key=SecretStr(key), base_url=settings.google_gemini_base_url)
+
+
+class Sketch(Block):
+    """The embedded procedural drawer, for trying and testing. It draws; it does not diffuse."""
+
+    _block_type_name = "Sketch"
+    _block_type_slug = "sketch"
+    _description = "Embedded procedural drawings: no key, no GPU, no cost. For trying and testing."
+
+    latency_s: float = Field(
+        default=0.0, ge=0, le=60, title="Latency (s)", description="Pretend to take this long."
+    )
+    unavailable_once: list[str] = Field(
+        default_factory=list,
+        title="Unavailable once",
+        description="Prompt digests (12 hex digits) whose first attempt fails with a 503.",
+    )
+    rate_limited_once: list[str] = Field(
+        default_factory=list,
+        title="Rate limited once",
+        description="Prompt digests whose first attempt fails with a 429.",
+    )
+    blocked: list[str] = Field(
+        default_factory=list,
+        title="Blocked",
+        description="Prompt digests that the pretended content filter refuses.",
+    )
+
+    def build(self, settings: Settings) -> ImageProvider:
+        """Return the provider."""
+        from imagemill.providers.sketch import SketchFaults, SketchProvider
+
+        faults = SketchFaults(
+            unavailable_once=frozenset(self.unavailable_once),
+            rate_limited_once=frozenset(self.rate_limited_once),
+            blocked=frozenset(self.blocked),
+        )
+        return SketchProvider(latency_s=self.latency_s, faults=faults)
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "Sketch":
+        """Build the plain one."""
+        return cls()
+
+
+PROVIDER_BLOCKS: dict[str, type[Gemini] | type[Sketch]] = {"gemini": Gemini, "sketch": Sketch}
+
+
+async def load_provider(name: str, settings: Settings) -> ImageProvider:
+    """Return the provider for `"gemini"`, `"gemini/default"` or `"gemini/NAME"`.
+
+    Raises:
+        RequestError: no such kind, or nobody saved a block of that name.
+    """
+    slug, _, block_name = name.strip().partition("/")
+    kind = PROVIDER_BLOCKS.get(slug)
+    if kind is None:
+        raise RequestError(
+            f"There is no provider {slug[:60]!r}.",
+            remedy=f"Choose one of {', '.join(PROVIDER_BLOCKS)}, or KIND/NAME of a saved block.",
+        )
+    block_name = block_name or "default"
+    block = await saved_block(kind, block_name)
+    if block is None and block_name != "default":
+        raise no_such_block(slug, block_name)
+    return (block or kind.from_settings(settings)).build(settings)

@@ -1,0 +1,122 @@
+"""What the environment and this machine's own services say: read here and nowhere else.
+
+The one place that reads the environment (through pydantic-settings) and the two files that local
+services leave in imagemill's home: `services.json` (addresses, process ids) and `secrets.json`
+(mode 0600). Blocks named `default` are built from these when nobody saved one.
+"""
+
+import json
+import os
+import pwd
+import secrets
+import tempfile
+from base64 import b64encode
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from platformdirs import user_data_path
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def default_home() -> Path:
+    """Return the folder for everything imagemill keeps on this machine.
+
+    The platform's user data folder; when HOME is unset or empty, the one in the password file; when
+    that cannot be written either, a folder of this user's in the temporary directory.
+    """
+    home = Path.home() if Path.home().is_absolute() else Path(pwd.getpwuid(os.getuid()).pw_dir)
+    folder = user_data_path("imagemill")
+    if not folder.is_absolute():
+        folder = home / ".local" / "share" / "imagemill"
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if os.access(existing, os.W_OK):
+        return folder
+    return Path(tempfile.gettempdir()) / f"imagemill-{os.getuid()}"
+
+
+class Settings(BaseSettings):
+    """Every variable imagemill reads, all optional. See docs/configuration.md.
+
+    Attributes:
+        home: Folder for ledger, spool, logs, local services (`IMAGEMILL_HOME`).
+        database_url: Where the ledger lives; SQLite in `home` by default.
+        s3_*: The object store; the embedded one by default.
+        reference_roots: Folders that reference images may be read from, joined as in PATH.
+        gateway_url: Address of the re-signing route that artifacts in the Prefect UI use.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="IMAGEMILL_", populate_by_name=True, extra="ignore", hide_input_in_errors=True
+    )
+
+    home: Path = Field(default_factory=default_home)
+    database_url: str = ""
+    provider: str = "gemini"
+    styles_dir: Path | None = None
+    catalog_file: Path | None = None
+    s3_endpoint_url: str = ""
+    s3_public_url: str = ""
+    s3_bucket: str = ""
+    s3_prefix: str = ""
+    s3_region: str = "us-east-1"
+    s3_access_key_id: str = ""
+    s3_secret_access_key: SecretStr = SecretStr("")
+    gateway_url: str = ""
+    webhook_secret: SecretStr = SecretStr("")
+    webhook_private_hosts: str = ""
+    reference_roots: str = ""
+    google_api_key: SecretStr = Field(default=SecretStr(""), validation_alias="GOOGLE_API_KEY")
+    gemini_api_key: SecretStr = Field(default=SecretStr(""), validation_alias="GEMINI_API_KEY")
+    google_gemini_base_url: str = Field(default="", validation_alias="GOOGLE_GEMINI_BASE_URL")
+
+    @cached_property
+    def services(self) -> dict[str, dict[str, Any]]:
+        """What `imagemill up` recorded in `services.json`; empty when nothing was started."""
+        return read_json(self.home / "services.json")
+
+    @property
+    def ledger_url(self) -> str:
+        """SQLAlchemy URL of the ledger."""
+        return self.database_url or f"sqlite:///{self.home / 'ledger.db'}"
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return a JSON object, or {} when the file is missing or half-written."""
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Replace a JSON file in one step, readable by this user only."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(temporary, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump(value, file, indent=2, sort_keys=True)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def local_secrets(home: Path) -> dict[str, str]:
+    """Return this machine's own secrets, made at first use: object store key, webhook secret."""
+    path = home / "secrets.json"
+    found = read_json(path)
+    if found:
+        return found
+    home.mkdir(parents=True, exist_ok=True)
+    with FileLock(home / ".secrets.lock", timeout=30):
+        if not (found := read_json(path)):
+            found = {
+                "s3_access_key_id": "imagemill",
+                "s3_secret_access_key": secrets.token_urlsafe(30),
+                "webhook_secret": "whsec_" + b64encode(secrets.token_bytes(32)).decode(),
+            }
+            write_json(path, found)
+    return found

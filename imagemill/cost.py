@@ -1,0 +1,95 @@
+"""What an answer is billed and what a batch may cost. Money is `Decimal`, in USD."""
+
+from collections.abc import Sequence
+from datetime import date
+from decimal import Decimal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from imagemill.catalog import (
+    MILLION,
+    CatalogModel,
+    ModelCapabilities,
+    price_age_warning,
+    retirement_warning,
+)
+from imagemill.providers.base import Capabilities
+from imagemill.request import ImageRequest
+
+
+class Usage(BaseModel):
+    """Tokens an answer reports, as they are billed."""
+
+    model_config = ConfigDict(frozen=True)
+
+    prompt_tokens: int = Field(default=0, ge=0)
+    image_tokens: int = Field(default=0, ge=0)
+    text_tokens: int = Field(default=0, ge=0)
+    thinking_tokens: int = Field(default=0, ge=0)
+
+
+class Estimate(BaseModel):
+    """What a batch will cost before anything is sent.
+
+    `min_usd` is the pictures alone, `max_usd` what is reserved: prompts, thinking and the margin
+    on estimated prices included. Retries and ambiguous answers are on top; the budget holds them.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    images: int
+    min_usd: Decimal
+    max_usd: Decimal
+    price_read_on: date | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def bill(usage: Usage | None, model: CatalogModel, *, size: str = "") -> Decimal:
+    """Return what an answer costs in USD.
+
+    Args:
+        usage: Tokens as the provider reports them; None when it reports none.
+        model: Where the prices are.
+        size: Size of the picture that came, "" when none did.
+
+    With usage, each kind of token at its own price (thinking is text). Without, or for a model
+    billed per picture, the flat price of the picture; nothing when there is none.
+    """
+    price = model.sizes.get(size)
+    if usage is None or (price is not None and price.usd is not None):
+        return model.flat_usd(size) or Decimal(0)
+    tokens_times_price = (
+        usage.prompt_tokens * model.input_usd_per_million
+        + usage.image_tokens * model.image_usd_per_million
+        + (usage.text_tokens + usage.thinking_tokens) * model.text_usd_per_million
+    )
+    return tokens_times_price / MILLION
+
+
+def estimate(
+    capabilities: Capabilities, requests: Sequence[ImageRequest], *, today: date
+) -> Estimate:
+    """Return what these requests may cost; nothing is sent.
+
+    Raises:
+        UnsupportedRequest: the price of a size is not known.
+    """
+    worst = [capabilities.worst_case_usd(request) for request in requests]
+    least = [_least_usd(capabilities, request) for request in requests]
+    warnings = (
+        retirement_warning(capabilities, today),
+        price_age_warning(capabilities, today),
+    )
+    return Estimate(
+        images=len(requests),
+        min_usd=sum(least, Decimal(0)),
+        max_usd=sum(worst, Decimal(0)),
+        price_read_on=capabilities.price_read_on,
+        warnings=tuple(warning for warning in warnings if warning),
+    )
+
+
+def _least_usd(capabilities: Capabilities, request: ImageRequest) -> Decimal:
+    known = capabilities.flat_usd if isinstance(capabilities, ModelCapabilities) else {}
+    flat = known.get(request.size)
+    return capabilities.worst_case_usd(request) if flat is None else flat

@@ -1,0 +1,163 @@
+"""The ledger as the rest of the house sees it: one awaitable method a fact."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Connection
+
+from imagemill.ledger import mailbox, money, runs
+from imagemill.ledger.database import Transactions, open_transactions
+from imagemill.ledger.values import (
+    Ask,
+    Granted,
+    Money,
+    Orphaned,
+    OutboxRow,
+    Payment,
+    Reused,
+    RunRow,
+    RunState,
+)
+from imagemill.request import ImageResult
+
+
+def utc_now() -> datetime:
+    """Return the time, aware, UTC."""
+    return datetime.now(UTC)
+
+
+class Ledger:
+    """Keys, reservations, charges, runs, events and outbox. Every method is one transaction.
+
+    Raises (all methods):
+        LedgerError: the database refused; the message names what to check.
+    """
+
+    def __init__(
+        self, transactions: Transactions, *, clock: Callable[[], datetime] = utc_now
+    ) -> None:
+        self._db = transactions
+        self.now = clock
+
+    async def reserve(self, ask: Ask) -> Granted | Reused | Orphaned:
+        """Hold the worst-case price of one image, or say why not. See `money.reserve`."""
+        return await self._db.run(lambda c: money.reserve(c, ask, now=self.now()))
+
+    async def paid(self, reservation_id: int, payment: Payment) -> None:
+        """Turn a reservation into a charge; the bytes must be in the spool already."""
+        await self._db.run(lambda c: money.paid(c, reservation_id, payment, now=self.now()))
+
+    async def failed(
+        self, reservation_id: int, *, error_class: str, cost_usd: Decimal = Decimal(0)
+    ) -> None:
+        """Release a reservation: no image was made."""
+        await self._db.run(
+            lambda c: money.failed(
+                c, reservation_id, error_class=error_class, cost_usd=cost_usd, now=self.now()
+            )
+        )
+
+    async def ambiguous(self, reservation_id: int, *, error_class: str) -> Decimal:
+        """Count a reservation as spent although no answer came; returns the amount."""
+        return await self._db.run(
+            lambda c: money.ambiguous(c, reservation_id, error_class=error_class, now=self.now())
+        )
+
+    async def placed(self, digest: str, store: str) -> None:
+        """Remember that an artifact lies in a store."""
+        await self._db.run(lambda c: money.placed(c, digest, store, now=self.now()))
+
+    async def is_placed(self, digest: str, store: str) -> bool:
+        """Tell whether an artifact was put in a store."""
+        return await self._db.run(lambda c: money.is_placed(c, digest, store))
+
+    async def money_of(self, run_id: str) -> Money:
+        """Add up a run's spend, reservations and ambiguous outcomes."""
+        return await self._db.run(lambda c: money.money_of(c, run_id))
+
+    async def begin_run(self, run: RunRow) -> RunRow:
+        """Open a run; it continues an unfinished one of the same batch."""
+        return await self._db.run(lambda c: runs.begin(c, run, now=self.now()))
+
+    async def beat(self, run_id: str) -> None:
+        """Say that a run is alive, and its reservations with it."""
+
+        def operation(connection: Connection) -> None:
+            runs.beat(connection, run_id, now=self.now())
+            money.renew_leases(connection, run_id, now=self.now())
+
+        await self._db.run(operation)
+
+    async def end_run(
+        self,
+        run_id: str,
+        state: RunState,
+        summary: dict[str, Any] | None = None,
+        *,
+        event: OutboxRow | None = None,
+    ) -> None:
+        """Close a run; its webhook event is queued in the same transaction, so none is lost."""
+
+        def operation(connection: Connection) -> None:
+            runs.end(connection, run_id, state, summary, now=self.now())
+            if event:
+                mailbox.put(connection, event)
+
+        await self._db.run(operation)
+
+    async def run(self, run_id: str) -> RunRow | None:
+        """Return a run, or None."""
+        return await self._db.run(lambda c: runs.find(c, run_id))
+
+    async def latest_runs(self, limit: int = 20) -> list[RunRow]:
+        """Return the newest runs, newest first."""
+        return await self._db.run(lambda c: runs.latest(c, limit))
+
+    async def keep_item(self, run_id: str, result: ImageResult, *, store: str = "") -> None:
+        """Write what happened to one image, and in which store it lies now."""
+
+        def operation(connection: Connection) -> None:
+            if store and result.sha256:
+                money.placed(connection, result.sha256, store, now=self.now())
+            runs.keep_item(connection, run_id, result)
+
+        await self._db.run(operation)
+
+    async def items(self, run_id: str) -> list[ImageResult]:
+        """Return a run's results so far, in input order."""
+        return await self._db.run(lambda c: runs.items(c, run_id))
+
+    async def note(self, run_id: str, kind: str, data: dict[str, Any] | None = None) -> None:
+        """Append to a run's event log."""
+        await self._db.run(lambda c: runs.note(c, run_id, kind, data or {}, now=self.now()))
+
+    async def events(self, run_id: str, *, after: int = 0) -> list[dict[str, Any]]:
+        """Return a run's events with an id above `after`."""
+        return await self._db.run(lambda c: runs.events(c, run_id, after))
+
+    async def queue_event(self, row: OutboxRow) -> None:
+        """Put a webhook event into the outbox, once."""
+        await self._db.run(lambda c: mailbox.put(c, row))
+
+    async def due_events(self, *, limit: int = 100) -> list[OutboxRow]:
+        """Return the webhook events whose time has come."""
+        return await self._db.run(lambda c: mailbox.due(c, now=self.now(), limit=limit))
+
+    async def event(self, event_id: str) -> OutboxRow | None:
+        """Return one webhook event, or None."""
+        return await self._db.run(lambda c: mailbox.find(c, event_id))
+
+    async def update_event(self, row: OutboxRow) -> None:
+        """Write back what a delivery attempt changed."""
+        await self._db.run(lambda c: mailbox.update_row(c, row))
+
+    def close(self) -> None:
+        """Finish what is under way and close the database."""
+        self._db.close()
+
+
+def open_ledger(url: str) -> Ledger:
+    """Open (and migrate) the ledger at `url`, a SQLAlchemy address of SQLite or PostgreSQL."""
+    return Ledger(open_transactions(url))

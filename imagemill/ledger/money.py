@@ -1,0 +1,288 @@
+"""Reservations and charges: the plain transactions behind never paying twice.
+
+Each function takes a connection and runs inside one transaction of its caller.
+"""
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import (
+    Connection,
+    Row,
+    Table,
+    and_,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.exc import IntegrityError
+
+from imagemill.artifact import ArtifactRef
+from imagemill.errors import AmbiguousOutcome, KeyHeld, LedgerError
+from imagemill.ledger.holder import is_dead
+from imagemill.ledger.schema import artifacts, charges, placements, reservations, upsert
+from imagemill.ledger.values import Ask, Granted, Money, Orphaned, Payment, Reused
+
+LEASE = timedelta(seconds=30)
+"""How long a reservation is believed without a heartbeat, when its holder is on another machine."""
+
+_LIVE = ("open", "charged", "ambiguous")
+
+
+def reserve(connection: Connection, ask: Ask, *, now: datetime) -> Granted | Reused | Orphaned:
+    """Answer whether this key may be paid for, and hold the money if so.
+
+    Raises:
+        KeyHeld: another live process has it on the wire.
+        AmbiguousOutcome: an attempt of this chain of runs, or of the re-use window, may have been
+            billed; it is sent again only when `ask.resend_ambiguous`.
+    """
+    _one_at_a_time(connection, ask.key)
+    rows = _live_rows(connection, ask.key)
+    if reused := _reusable(connection, rows, ask, now=now):
+        return reused
+    for row in rows:
+        if row.state == "open":
+            return _held_or_orphaned(row, now=now)
+    _settle_ambiguous(connection, rows, ask, now=now)
+    return Granted(reservation_id=_open(connection, ask, now=now))
+
+
+def _one_at_a_time(connection: Connection, key: str) -> None:
+    """PostgreSQL: twins that ask at the same moment queue up. SQLite has one writer anyway."""
+    if connection.dialect.name == "postgresql":
+        number = int(key[:15], 16)
+        connection.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": number})
+
+
+def _live_rows(connection: Connection, key: str) -> list[Row[Any]]:
+    query = (
+        select(reservations)
+        .where(reservations.c.key == key, reservations.c.state.in_(_LIVE))
+        .order_by(reservations.c.id.desc())
+        .limit(20)
+    )
+    return list(connection.execute(query))
+
+
+def _counts(row: Row[Any], ask: Ask, *, now: datetime) -> bool:
+    """Whether an earlier outcome belongs to this request: same chain of runs, or recent enough."""
+    if row.lineage == ask.lineage:
+        return True
+    return bool(row.closed_at and row.closed_at >= now - timedelta(seconds=ask.reuse_within_s))
+
+
+def _reusable(
+    connection: Connection, rows: list[Row[Any]], ask: Ask, *, now: datetime
+) -> Reused | None:
+    for row in rows:
+        if row.state == "charged" and _counts(row, ask, now=now):
+            return Reused(
+                artifact=find_artifact(connection, row.digest),
+                cost_usd=row.charged_usd,
+                seed=row.seed,
+                seconds=row.provider_seconds or 0.0,
+                reservation_id=row.id,
+                run_id=row.run_id,
+            )
+    return None
+
+
+def _held_or_orphaned(row: Row[Any], *, now: datetime) -> Orphaned:
+    if is_dead(row.holder) or row.lease_until < now:
+        return Orphaned(reservation_id=row.id, reserved_usd=row.reserved_usd)
+    raise KeyHeld(
+        "Another run is making this very image now.",
+        remedy="It is shared as soon as it is there; nothing is paid twice.",
+    )
+
+
+def _settle_ambiguous(
+    connection: Connection, rows: list[Row[Any]], ask: Ask, *, now: datetime
+) -> None:
+    pending = [row for row in rows if row.state == "ambiguous" and _counts(row, ask, now=now)]
+    if not pending:
+        return
+    if not ask.resend_ambiguous:
+        raise AmbiguousOutcome(
+            f"An earlier attempt was sent and its answer lost; ${pending[0].reserved_usd} is "
+            "counted as spent.",
+            remedy="Run again with --resend-ambiguous to pay for another attempt.",
+            cost_usd=pending[0].reserved_usd,
+        )
+    connection.execute(
+        update(reservations)
+        .where(reservations.c.id.in_([row.id for row in pending]))
+        .values(state="resent")
+    )
+
+
+def _open(connection: Connection, ask: Ask, *, now: datetime) -> int:
+    values = {
+        **ask.model_dump(
+            include={"key", "run_id", "lineage", "holder", "provider", "model", "attempt"}
+        ),
+        "state": "open",
+        "reserved_usd": ask.worst_case_usd,
+        "opened_at": now,
+        "lease_until": now + LEASE,
+    }
+    try:
+        result = connection.execute(insert(reservations).values(values))
+    except IntegrityError:
+        raise KeyHeld(
+            "Another run took this very image a moment ago.",
+            remedy="It is shared when it is there.",
+        ) from None
+    key = result.inserted_primary_key
+    if key is None:
+        raise LedgerError("The database did not name the new reservation.")
+    return int(key[0])
+
+
+def _close(connection: Connection, reservation_id: int, **values: Any) -> Row[Any]:  # noqa: ANN401
+    """Close a reservation that is open (or ambiguous, when its answer turned up after all).
+
+    Returns the row with `state` as it was before.
+    """
+    for before in ("open", "ambiguous"):
+        row = connection.execute(
+            update(reservations)
+            .where(reservations.c.id == reservation_id, reservations.c.state == before)
+            .values(**values)
+            .returning(
+                reservations.c.id, reservations.c.key, reservations.c.run_id,
+                reservations.c.reserved_usd, literal(before).label("state"),
+            )
+        ).one_or_none()  # fmt: skip
+        if row is not None:
+            return row
+    query = select(reservations.c.state).where(reservations.c.id == reservation_id)
+    state = connection.execute(query).scalar() or "missing"
+    raise LedgerError(f"Reservation {reservation_id} is {state}; it cannot be closed again.")
+
+
+def _charge(
+    connection: Connection, row: Row[Any], *, kind: str, amount_usd: Decimal, now: datetime
+) -> None:
+    if amount_usd:
+        connection.execute(
+            insert(charges).values(
+                reservation_id=row.id, key=row.key, run_id=row.run_id, kind=kind,
+                amount_usd=amount_usd, at=now,
+            )
+        )  # fmt: skip
+
+
+def paid(connection: Connection, reservation_id: int, payment: Payment, *, now: datetime) -> None:
+    """The answer came whole and is in the spool: turn the reservation into a charge."""
+    insert_once(connection, artifacts, {**payment.artifact.model_dump(), "created_at": now})
+    row = _close(
+        connection, reservation_id, state="charged", charged_usd=payment.cost_usd,
+        digest=payment.artifact.digest, provider_seconds=payment.seconds, seed=payment.seed,
+        closed_at=now,
+    )  # fmt: skip
+    counted = row.reserved_usd if row.state == "ambiguous" else Decimal(0)
+    kind = "settlement" if counted else "image"
+    _charge(connection, row, kind=kind, amount_usd=payment.cost_usd - counted, now=now)
+
+
+def failed(
+    connection: Connection,
+    reservation_id: int,
+    *,
+    error_class: str,
+    cost_usd: Decimal,
+    now: datetime,
+) -> None:
+    """It certainly made no image: release the money, less what was billed all the same."""
+    row = _close(
+        connection, reservation_id, state="failed" if error_class else "released",
+        error_class=error_class or None, charged_usd=cost_usd, closed_at=now,
+    )  # fmt: skip
+    _charge(connection, row, kind="failure", amount_usd=cost_usd, now=now)
+
+
+def ambiguous(
+    connection: Connection, reservation_id: int, *, error_class: str, now: datetime
+) -> Decimal:
+    """It may have been billed: count the whole reservation as spent; return how much that is."""
+    row = _close(
+        connection, reservation_id, state="ambiguous", error_class=error_class, closed_at=now
+    )
+    if row.state == "open":
+        _charge(connection, row, kind="ambiguous", amount_usd=row.reserved_usd, now=now)
+    reserved: Decimal = row.reserved_usd
+    return reserved
+
+
+def insert_once(connection: Connection, table: Table, values: dict[str, Any]) -> None:
+    """Insert unless another transaction was faster."""
+    connection.execute(upsert(connection, table).values(values).on_conflict_do_nothing())
+
+
+def find_artifact(connection: Connection, digest: str) -> ArtifactRef:
+    """Return the artifact with this digest.
+
+    Raises:
+        LedgerError: the ledger does not know it.
+    """
+    row = connection.execute(select(artifacts).where(artifacts.c.digest == digest)).one_or_none()
+    if row is None:
+        raise LedgerError(f"The ledger knows no artifact {digest[:12]}.")
+    return ArtifactRef(**{name: getattr(row, name) for name in ArtifactRef.model_fields})
+
+
+def placed(connection: Connection, digest: str, store: str, *, now: datetime) -> None:
+    """Remember that the artifact lies in `store`."""
+    insert_once(connection, placements, {"digest": digest, "store": store, "stored_at": now})
+
+
+def is_placed(connection: Connection, digest: str, store: str) -> bool:
+    """Whether the artifact was seen in `store`."""
+    query = select(placements.c.digest).where(
+        placements.c.digest == digest, placements.c.store == store
+    )
+    return connection.execute(query).first() is not None
+
+
+def renew_leases(connection: Connection, run_id: str, *, now: datetime) -> None:
+    """The run is alive: its open reservations are believed for another lease."""
+    connection.execute(
+        update(reservations)
+        .where(and_(reservations.c.run_id == run_id, reservations.c.state == "open"))
+        .values(lease_until=now + LEASE)
+    )
+
+
+def money_of(connection: Connection, run_id: str) -> Money:
+    """Add up where a run's money went."""
+    spent = connection.execute(
+        select(func.coalesce(func.sum(charges.c.amount_usd), 0)).where(charges.c.run_id == run_id)
+    ).scalar_one()
+    held: dict[str, Decimal] = {}
+    query = (
+        select(reservations.c.state, func.sum(reservations.c.reserved_usd))
+        .where(
+            reservations.c.run_id == run_id,
+            or_(reservations.c.state == "open", reservations.c.state == "ambiguous"),
+        )
+        .group_by(reservations.c.state)
+    )
+    for state, amount in connection.execute(query):
+        held[state] = _usd(amount)
+    zero = Decimal(0)
+    return Money(
+        spent_usd=_usd(spent),
+        reserved_usd=held.get("open", zero),
+        ambiguous_usd=held.get("ambiguous", zero),
+    )
+
+
+def _usd(value: Decimal | int) -> Decimal:
+    return value if isinstance(value, Decimal) else Decimal(value)

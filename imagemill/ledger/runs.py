@@ -1,0 +1,123 @@
+"""Run rows, their items and events: what people poll, stream and resume from."""
+
+import json
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+
+from imagemill.ledger.holder import is_dead
+from imagemill.ledger.schema import run_events, run_items, runs, upsert
+from imagemill.ledger.values import RunRow, RunState
+from imagemill.request import ImageResult
+
+HEARTBEAT = timedelta(seconds=5)
+STALE_AFTER = timedelta(seconds=60)
+"""A running run on another machine that was silent this long is taken for crashed."""
+
+
+def begin(connection: Connection, run: RunRow, *, now: datetime) -> RunRow:
+    """Write the run's row; continue a chain when the same batch was left unfinished.
+
+    A run with the same id (a flow retried by Prefect) continues itself.
+    """
+    same = find(connection, run.id)
+    if same is not None:
+        values = {"state": "running", "holder": run.holder, "heartbeat_at": now, "ended_at": None}
+        connection.execute(update(runs).where(runs.c.id == run.id).values(**values))
+        return same.model_copy(update=values)
+    unfinished = _unfinished(connection, run.batch_digest, now=now)
+    row = run.model_copy(update={"lineage": unfinished.lineage}) if unfinished else run
+    connection.execute(insert(runs).values(row.model_dump()))
+    return row
+
+
+def _unfinished(connection: Connection, batch_digest: str, *, now: datetime) -> RunRow | None:
+    """Return the last run of this batch if it did not end, and mark it crashed."""
+    query = (
+        select(runs)
+        .where(runs.c.batch_digest == batch_digest)
+        .order_by(runs.c.created_at.desc(), runs.c.id.desc())
+        .limit(1)
+    )
+    found = connection.execute(query).mappings().one_or_none()
+    if found is None:
+        return None
+    last = RunRow(**found)
+    if last.state in {"crashed", "cancelled"}:
+        return last
+    silent = last.heartbeat_at < now - STALE_AFTER
+    if last.state == "running" and (silent or is_dead(last.holder)):
+        connection.execute(
+            update(runs).where(runs.c.id == last.id).values(state="crashed", ended_at=now)
+        )
+        return last
+    return None
+
+
+def find(connection: Connection, run_id: str) -> RunRow | None:
+    """Return the run, or None."""
+    query = select(runs).where(runs.c.id == run_id)
+    found = connection.execute(query).mappings().one_or_none()
+    return RunRow(**found) if found else None
+
+
+def latest(connection: Connection, limit: int) -> list[RunRow]:
+    """Return the newest runs, newest first."""
+    query = select(runs).order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(limit)
+    return [RunRow(**row) for row in connection.execute(query).mappings()]
+
+
+def beat(connection: Connection, run_id: str, *, now: datetime) -> None:
+    """The run is alive."""
+    connection.execute(update(runs).where(runs.c.id == run_id).values(heartbeat_at=now))
+
+
+def end(
+    connection: Connection,
+    run_id: str,
+    state: RunState,
+    summary: dict[str, Any] | None,
+    *,
+    now: datetime,
+) -> None:
+    """The run is over; `summary` is its result without the images."""
+    text = None if summary is None else json.dumps(summary, default=str, ensure_ascii=False)
+    connection.execute(
+        update(runs).where(runs.c.id == run_id).values(state=state, summary=text, ended_at=now)
+    )
+    note(connection, run_id, state, {}, now=now)
+
+
+def keep_item(connection: Connection, run_id: str, result: ImageResult) -> None:
+    """Write what happened to one image, replacing what an earlier attempt had written."""
+    said = {"key": result.key, "status": result.status, "result": result.model_dump_json()}
+    statement = upsert(connection, run_items).values(run_id=run_id, idx=result.index, **said)
+    connection.execute(statement.on_conflict_do_update(index_elements=["run_id", "idx"], set_=said))
+
+
+def items(connection: Connection, run_id: str) -> list[ImageResult]:
+    """Return the run's results so far, in input order."""
+    query = select(run_items.c.result).where(run_items.c.run_id == run_id).order_by(run_items.c.idx)
+    return [ImageResult.model_validate_json(text) for text in connection.execute(query).scalars()]
+
+
+def note(
+    connection: Connection, run_id: str, kind: str, data: dict[str, Any], *, now: datetime
+) -> None:
+    """Append to the run's event log."""
+    text = json.dumps(data, default=str, ensure_ascii=False)
+    connection.execute(insert(run_events).values(run_id=run_id, at=now, type=kind, data=text))
+
+
+def events(connection: Connection, run_id: str, after: int) -> list[dict[str, Any]]:
+    """Return events with an id above `after`, oldest first."""
+    query = (
+        select(run_events)
+        .where(run_events.c.run_id == run_id, run_events.c.id > after)
+        .order_by(run_events.c.id)
+    )
+    return [
+        {"id": row.id, "at": row.at, "type": row.type, "data": json.loads(row.data)}
+        for row in connection.execute(query)
+    ]

@@ -1,0 +1,137 @@
+"""What is asked of the ledger and what it answers: frozen values."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from imagemill.artifact import ArtifactRef
+
+RunState = Literal[
+    "running", "completed", "completed_with_failures", "failed", "crashed", "cancelled"
+]
+
+_FROZEN = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+
+class Ask(BaseModel):
+    """May this key be paid for now?
+
+    Attributes:
+        key: The request key.
+        lineage: Id of the first run of this chain of resumes; its own images are re-used for ever.
+        holder: Which process asks (`holder.holder()`).
+        worst_case_usd: Held until the outcome is known.
+        reuse_within_s: How old another run's image may be to count as this one.
+    """
+
+    model_config = _FROZEN
+
+    key: str
+    run_id: str
+    lineage: str
+    holder: str
+    provider: str
+    model: str
+    worst_case_usd: Decimal
+    attempt: int = 1
+    reuse_within_s: int = 900
+    resend_ambiguous: bool = False
+
+
+class Granted(BaseModel):
+    """Go ahead: the money is held under this reservation."""
+
+    model_config = _FROZEN
+
+    reservation_id: int
+
+
+class Payment(BaseModel):
+    """What came for the money: the artifact, what it was billed, how long the provider took."""
+
+    model_config = _FROZEN
+
+    artifact: ArtifactRef
+    cost_usd: Decimal
+    seconds: float = 0.0
+    seed: int | None = None
+
+
+class Reused(BaseModel):
+    """It is paid already: here is the artifact and what it had cost."""
+
+    model_config = _FROZEN
+
+    artifact: ArtifactRef
+    cost_usd: Decimal
+    seed: int | None = None
+    seconds: float = 0.0
+    reservation_id: int
+    run_id: str
+
+
+class Orphaned(BaseModel):
+    """A dead process held this key. Its answer may lie in the spool; else it is ambiguous."""
+
+    model_config = _FROZEN
+
+    reservation_id: int
+    reserved_usd: Decimal
+
+
+class RunRow(BaseModel):
+    """One run as the ledger knows it. `request` and `summary` are JSON text."""
+
+    model_config = _FROZEN
+
+    id: str
+    kind: str
+    lineage: str
+    batch_digest: str
+    state: RunState
+    holder: str
+    provider: str = ""
+    model: str = ""
+    total: int = 0
+    request: str = Field(default="{}", repr=False)  # it holds the prompts
+    summary: str | None = None
+    created_at: datetime
+    heartbeat_at: datetime
+    ended_at: datetime | None = None
+
+    @property
+    def resumed(self) -> bool:
+        """Whether this run continues one that did not end."""
+        return self.lineage != self.id
+
+
+class OutboxRow(BaseModel):
+    """One webhook event waiting, delivered or given up."""
+
+    model_config = _FROZEN
+
+    event_id: str
+    run_id: str
+    endpoint: str
+    url: str
+    type: str
+    body: str
+    state: Literal["pending", "delivered", "dead"] = "pending"
+    attempts: int = 0
+    next_attempt_at: datetime
+    last_status: int | None = None
+    last_error: str | None = None
+    created_at: datetime
+    delivered_at: datetime | None = None
+
+
+class Money(BaseModel):
+    """Where a run's money went, in USD."""
+
+    model_config = _FROZEN
+
+    spent_usd: Decimal
+    reserved_usd: Decimal
+    ambiguous_usd: Decimal

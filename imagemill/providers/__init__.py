@@ -1,0 +1,1 @@
+"""One adapter a file. Adapters do not know each other."""

@@ -1,0 +1,111 @@
+"""The end of a batch: contact sheet, gallery and manifest, on this machine and in the store."""
+
+import asyncio
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagemill.contact_sheet import contact_sheet
+from imagemill.errors import RunStopped
+from imagemill.gallery import gallery_page
+from imagemill.ledger.values import RunState
+from imagemill.report import manifest, provider_label
+from imagemill.request import BatchResult
+from imagemill.spool import write_durably
+from imagemill.workshop import Workshop
+
+SHEET, GALLERY, MANIFEST = "contact-sheet.png", "gallery.html", "manifest.json"
+
+
+@dataclass(frozen=True)
+class Page:
+    """One thing shown about a run, under a fixed name.
+
+    Attributes:
+        beside: What lies in the run's folder instead, when its links should be files there.
+    """
+
+    name: str
+    media_type: str
+    data: bytes
+    beside: bytes = b""
+
+
+async def publish_run(shop: Workshop) -> BatchResult:
+    """Show the run: write sheet, gallery and manifest beside each other, and return the result.
+
+    The manifest goes last: where it lies, everything it speaks of lies too.
+
+    Raises:
+        StoreError: the store did not take them; the images themselves are stored already.
+    """
+    result = await result_of(shop)
+    sheet, (gallery, record) = await asyncio.gather(
+        asyncio.to_thread(_sheet, result), asyncio.to_thread(_texts, shop, result)
+    )
+    await asyncio.gather(_written(shop, sheet), _written(shop, gallery))
+    await _written(shop, record)
+    return result
+
+
+async def _written(shop: Workshop, page: Page) -> None:
+    """Put a page into the run's folder and into the store."""
+    await asyncio.to_thread(write_durably, shop.folder / page.name, page.beside or page.data)
+    await shop.store.put_named(_key(shop.run.id, page.name), page.data, media_type=page.media_type)
+
+
+async def result_of(shop: Workshop) -> BatchResult:
+    """Read the run's result from the ledger: what was spent is its word, not a sum of guesses."""
+    images = tuple(await shop.ledger.items(shop.run.id))
+    money = await shop.ledger.money_of(shop.run.id)
+    place = shop.folder
+    counted = BatchResult.of(
+        shop.run.id,
+        images,
+        seconds=round(shop.seconds, 3),
+        provider=shop.provider.name,
+        model=shop.capabilities.model,
+        style_name=shop.style.name,
+        manifest_url=shop.store.named_url(_key(shop.run.id, MANIFEST)),
+        contact_sheet_url=shop.store.named_url(_key(shop.run.id, SHEET)),
+        gallery_url=shop.store.named_url(_key(shop.run.id, GALLERY)),
+        contact_sheet_path=str(place / SHEET),
+        gallery_path=str(place / GALLERY),
+    )
+    return counted.model_copy(update={"cost_usd": money.spent_usd})
+
+
+def _sheet(result: BatchResult) -> Page:
+    label = provider_label(result.provider, result.model)
+    data = contact_sheet(
+        result.results, title=result.style_name, label=label, spent_usd=result.cost_usd
+    )
+    return Page(SHEET, "image/png", data)
+
+
+def _texts(shop: Workshop, result: BatchResult) -> tuple[Page, Page]:
+    """Return gallery and manifest; drawn beside the sheet, in another thread."""
+    stored, beside = gallery_page(result), gallery_page(result, beside=shop.folder)
+    record = json.dumps(manifest(result, shop.requests), ensure_ascii=False, indent=1)
+    return (
+        Page(GALLERY, "text/html", stored.encode(), beside.encode()),
+        Page(MANIFEST, "application/json", record.encode()),
+    )
+
+
+def _key(run_id: str, name: str) -> str:
+    return f"runs/{run_id}/{name}"
+
+
+def run_state(result: BatchResult) -> RunState:
+    """Return how the run ended: cancelled when stopped, failed only when nothing succeeded."""
+    if any(image.error_class == RunStopped.error_class for image in result.results):
+        return "cancelled"
+    if not result.success_count:
+        return "failed"
+    return "completed_with_failures" if result.failure_count else "completed"
+
+
+def local_pages(folder: Path) -> dict[str, Path]:
+    """Return where a run's pages lie on this machine, by name."""
+    return {name: folder / name for name in (SHEET, GALLERY, MANIFEST)}

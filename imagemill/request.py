@@ -1,0 +1,233 @@
+"""What is asked and what came: frozen, JSON-able values that may cross a task border.
+
+Validation errors never echo their input, because the input is prompt text.
+"""
+
+import hashlib
+import json
+from decimal import Decimal
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+
+from imagemill.artifact import Digest, text_digest
+
+ASPECT_RATIOS = (
+    "1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9", "1:4", "4:1", "1:8", "8:1",
+)  # fmt: skip
+"""Every ratio some model takes (Google's image documentation, read 2026-11-21); width first."""
+
+SIZES = ("256", "512", "1K", "2K", "4K")
+"""Named sizes: the side of the square of the same area, in pixels (1K = 1024)."""
+
+MAX_PROMPT_CHARS = 32_000
+MAX_PROMPTS = 5_000
+MAX_CONCURRENT = 100
+MAX_SAMPLES = 16
+
+PromptText = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_PROMPT_CHARS)
+]
+Safety = Literal["block_none", "block_few", "block_some", "block_most"]
+"""How much the provider's filter refuses, in the document's words (003, line 79)."""
+
+_FROZEN = ConfigDict(frozen=True, hide_input_in_errors=True, extra="forbid")
+
+
+class ImageRequest(BaseModel):
+    """One image, asked for in full: what `key` is computed from.
+
+    Attributes:
+        prompt: The final words sent to the provider, style included.
+        subject: The words as the asker wrote them; the `prompt` is made from them.
+        seed: Fixes the noise where the model allows it; None leaves it to the provider.
+        sample: 0 for the first image of these words, 1 for another one of the same, and so on.
+        references: Digests of reference images, in the order they are sent.
+    """
+
+    model_config = _FROZEN
+
+    provider: str
+    model: str
+    prompt: Annotated[str, Field(min_length=1, repr=False)]
+    subject: Annotated[str, Field(repr=False)] = ""
+    style: str = ""
+    negative_prompt: Annotated[str, Field(repr=False)] = ""
+    aspect_ratio: str = "1:1"
+    size: str = "1K"
+    seed: Annotated[int | None, Field(ge=0, lt=2**31)] = None
+    sample: Annotated[int, Field(ge=0)] = 0
+    safety: Safety = "block_few"
+    references: tuple[Digest, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """The request key: sha256 of the canonical request, 64 hex digits.
+
+        Two requests with one key are the same image; it is paid for once. `subject` and `style`
+        are left out: what they do is in `prompt` already.
+        """
+        canonical = self.model_dump(mode="json", exclude={"subject", "style"})
+        text = json.dumps({"v": 1, **canonical}, sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def prompt_digest(self) -> str:
+        """First 12 hex digits of the prompt's sha256: how logs and names speak of it."""
+        return text_digest(self.prompt)
+
+
+class BatchRequest(BaseModel):
+    """A batch as a person asks for it; the parameters of the flow, checked.
+
+    See the flow's form (`flows.batch`) for what each field means to the asker.
+    """
+
+    model_config = _FROZEN
+
+    prompts: Annotated[
+        tuple[PromptText, ...], Field(min_length=1, max_length=MAX_PROMPTS, repr=False)
+    ]
+    style_name: str = "Flat Corporate"
+    max_concurrent: Annotated[int, Field(ge=1, le=MAX_CONCURRENT)] = 3
+    provider: str = "gemini"
+    model: str = ""
+    store: str = "default"
+    aspect_ratio: str = "1:1"
+    size: str = ""
+    seed: Annotated[int | None, Field(ge=0, lt=2**31)] = None
+    samples: Annotated[int, Field(ge=1, le=MAX_SAMPLES)] = 1
+    negative_prompt: Annotated[str, Field(max_length=4_000, repr=False)] = ""
+    safety: Safety = "block_few"
+    references: tuple[str, ...] = ()
+    webhook: str = ""
+    output_dir: str = ""
+    reuse_within_s: Annotated[int, Field(ge=0)] = 900
+    resend_ambiguous: bool = False
+
+    @field_validator("prompts", mode="before")
+    @classmethod
+    def _a_list_of_words(cls, value: Any) -> Any:  # noqa: ANN401 - anything may come in
+        if isinstance(value, str):
+            raise ValueError('prompts is a list of strings; put the one prompt in brackets: ["…"].')
+        return value
+
+    @field_validator("aspect_ratio")
+    @classmethod
+    def _known_ratio(cls, value: str) -> str:
+        if value not in ASPECT_RATIOS:
+            raise ValueError(f"aspect_ratio is one of {', '.join(ASPECT_RATIOS)}.")
+        return value
+
+    @field_validator("size")
+    @classmethod
+    def _known_size(cls, value: str) -> str:
+        if value and value not in SIZES:
+            raise ValueError(f"size is one of {', '.join(SIZES)}, or empty for the model's own.")
+        return value
+
+    @property
+    def digest(self) -> str:
+        """sha256 of what decides the images: a crashed batch asked again has the same digest."""
+        canonical = self.model_dump(
+            mode="json",
+            exclude={"max_concurrent", "webhook", "output_dir", "reuse_within_s", "store",
+                     "resend_ambiguous"},
+        )  # fmt: skip
+        text = json.dumps({"v": 1, **canonical}, sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+class ImageResult(BaseModel):
+    """What happened to one image of a batch.
+
+    `status` is finer than `success`: `ambiguous` means the provider may have billed it and the
+    answer was lost; `not_started` that nothing was sent. `cost_usd` of an ambiguous image is what
+    was reserved for it. `preview_path` is a small copy on this machine. `seconds` is provider time for new images, 0 for re-used ones.
+    """
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+    index: int
+    prompt: Annotated[str, Field(repr=False)]
+    success: bool
+    status: Literal["made", "reused", "failed", "ambiguous", "not_started"]
+    key: str
+    sample: int = 0
+    local_path: str | None = None
+    preview_path: str | None = None
+    url: str | None = None
+    sha256: Digest | None = None
+    media_type: str | None = None
+    width_px: int = 0
+    height_px: int = 0
+    size_bytes: int = 0
+    cost_usd: Decimal = Decimal(0)
+    seconds: float = 0.0
+    attempts: int = 0
+    reused: bool = False
+    seed: int | None = None
+    error: str | None = None
+    error_class: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the document's result entry (B6): `local_path` on success, else `error`."""
+        data = self.model_dump(mode="json", exclude={"preview_path"})
+        unwanted = ("error", "error_class") if self.success else ("local_path", "url", "sha256")
+        for name in unwanted:
+            data.pop(name)
+        return data
+
+
+class BatchResult(BaseModel):
+    """What happened to a batch, in input order.
+
+    `cost_usd` is what this run spent, ambiguous images included at their reserved price;
+    `saved_usd` is what re-used images had cost. `seconds` runs from the first request sent to the
+    last result stored.
+    """
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+    run_id: str
+    total: int
+    success_count: int
+    failure_count: int
+    reused_count: int = 0
+    ambiguous_count: int = 0
+    retried_count: int = 0
+    cost_usd: Decimal = Decimal(0)
+    saved_usd: Decimal = Decimal(0)
+    seconds: float = 0.0
+    provider: str = ""
+    model: str = ""
+    style_name: str = ""
+    manifest_url: str | None = None
+    contact_sheet_url: str | None = None
+    gallery_url: str | None = None
+    contact_sheet_path: str | None = None
+    gallery_path: str | None = None
+    results: tuple[ImageResult, ...] = ()
+
+    @classmethod
+    def of(cls, run_id: str, results: tuple[ImageResult, ...], **more: Any) -> Self:  # noqa: ANN401
+        """Count and add up `results`; `more` are fields this method does not compute."""
+        made = sum(r.success for r in results)
+        return cls(
+            run_id=run_id,
+            total=len(results),
+            success_count=made,
+            failure_count=len(results) - made,
+            reused_count=sum(r.reused for r in results),
+            ambiguous_count=sum(r.status == "ambiguous" for r in results),
+            retried_count=sum(r.attempts > 1 for r in results),
+            cost_usd=sum((r.cost_usd for r in results if not r.reused), Decimal(0)),
+            saved_usd=sum((r.cost_usd for r in results if r.reused), Decimal(0)),
+            results=results,
+            **more,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the document's result (B6) with imagemill's additions after it."""
+        data = self.model_dump(mode="json", exclude={"results"})
+        return {**data, "results": [result.to_json() for result in self.results]}

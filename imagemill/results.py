@@ -1,0 +1,63 @@
+"""What is said of each image at the end: made, re-used, failed, ambiguous or not started."""
+
+from decimal import Decimal
+from pathlib import Path
+
+from imagemill.errors import Billing, ImagemillError
+from imagemill.ledger import Reused
+from imagemill.request import ImageResult
+from imagemill.workshop import Workshop
+
+
+def made_result(
+    shop: Workshop, index: int, paid: Reused, *, attempt: int, path: Path
+) -> ImageResult:
+    """Return the result of an image that lies at `path` and in the store."""
+    request, artifact = shop.requests[index], paid.artifact
+    reused = paid.run_id != shop.run.id
+    return ImageResult(
+        index=index,
+        prompt=request.subject,
+        success=True,
+        status="reused" if reused else "made",
+        key=request.key,
+        sample=request.sample,
+        local_path=str(path),
+        url=shop.store.url(artifact),
+        sha256=artifact.digest,
+        media_type=artifact.media_type,
+        width_px=artifact.width_px,
+        height_px=artifact.height_px,
+        size_bytes=artifact.size_bytes,
+        cost_usd=paid.cost_usd,
+        seconds=0.0 if reused else paid.seconds,
+        attempts=0 if reused else attempt,
+        reused=reused,
+        seed=paid.seed,
+    )
+
+
+def failure_of(
+    shop: Workshop, index: int, error: BaseException | None, *, attempts: int
+) -> ImageResult:
+    """Return the result of an image that was not delivered, saying what to do about it."""
+    request = shop.requests[index]
+    known = error if isinstance(error, ImagemillError) else None
+    message = (
+        str(known) if known else f"Unexpected {type(error).__name__}; see the log of this run."
+    )
+    status = "not_started" if attempts == 0 else "failed"
+    if known and known.billing is Billing.UNKNOWN:
+        status = "ambiguous"
+    return ImageResult(
+        index=index,
+        prompt=request.subject,
+        success=False,
+        status=status,
+        key=request.key,
+        sample=request.sample,
+        cost_usd=known.cost_usd if known else Decimal(0),
+        attempts=attempts,
+        error=message,
+        error_class=known.error_class if known else "unexpected",
+    )

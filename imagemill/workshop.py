@@ -1,0 +1,183 @@
+"""The live parts of one run in one process: provider, store, ledger, spool, limits.
+
+Tasks find theirs by run id, because live parts never cross a task border.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from imagemill.delivering import Endpoint
+from imagemill.errors import ImagemillError, LedgerError, RunStopped
+from imagemill.ledger import Ledger, RunRow
+from imagemill.ledger.runs import HEARTBEAT
+from imagemill.pacing import Pacer
+from imagemill.prompt import Style
+from imagemill.providers.base import Capabilities, ImageProvider
+from imagemill.request import BatchRequest, ImageRequest, ImageResult
+from imagemill.spool import Spool
+from imagemill.store.base import ContentStore
+
+UPLOADS_AT_ONCE = 8
+"""Uploads in flight; more did not raise SeaweedFS's PUT/s on two cores (facts/storage.md, 2)."""
+
+
+DESK_SPARE = 4
+"""Answers that may wait for the disk beyond one for each place on the wire."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a progress bar shows, after every image."""
+
+    total: int
+    completed: int
+    succeeded: int
+    failed: int
+    reused: int
+    last: ImageResult | None = None
+
+
+on_progress: ContextVar[Callable[[Progress], None] | None] = ContextVar("on_progress", default=None)
+"""Set by a door in this process that wants to draw a live bar."""
+
+
+@dataclass
+class Workshop:
+    """Everything one run works with. Built by `blocks.workshop`, used by the ground floor.
+
+    Attributes:
+        desk: So many answers at most are in memory, not yet on disk.
+        slots: At most `max_concurrent` requests of this run are on the wire.
+        folder: Where this run's contact sheet and gallery go on this machine.
+        stopped: Why nothing more is sent (a refused key), or None.
+        attempts: By image, how often it was tried.
+    """
+
+    run: RunRow
+    batch: BatchRequest
+    style: Style
+    requests: tuple[ImageRequest, ...]
+    references: tuple[bytes, ...]
+    provider: ImageProvider
+    capabilities: Capabilities
+    store: ContentStore
+    ledger: Ledger
+    spool: Spool
+    pacer: Pacer
+    folder: Path
+    output_dir: Path | None
+    endpoint: Endpoint | None = None
+    slots: asyncio.Semaphore = field(init=False)
+    desk: asyncio.Semaphore = field(init=False)
+    uploads: asyncio.Semaphore = field(init=False)
+    stopped: ImagemillError | None = None
+    first_sent_at: float | None = None
+    last_stored_at: float | None = None
+    attempts: dict[int, int] = field(default_factory=dict)
+    progress: Progress = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make the limits of this run."""
+        self.slots = asyncio.Semaphore(self.batch.max_concurrent)
+        self.desk = asyncio.Semaphore(self.batch.max_concurrent + DESK_SPARE)
+        self.uploads = asyncio.Semaphore(UPLOADS_AT_ONCE)
+        self.progress = Progress(len(self.requests), 0, 0, 0, 0)
+
+    @property
+    def seconds(self) -> float:
+        """The batch's own clock: first request sent to last result stored."""
+        if self.first_sent_at is None or self.last_stored_at is None:
+            return 0.0
+        return self.last_stored_at - self.first_sent_at
+
+    @asynccontextmanager
+    async def slot(self) -> AsyncIterator[None]:
+        """Hold one of the run's places on the wire, at the provider's pace."""
+        async with self.slots, self.pacer.turn():
+            yield
+
+    def lower_to(self, places: int) -> None:
+        """Allow fewer requests on the wire than were asked for; called before the first is sent."""
+        self.slots = asyncio.Semaphore(max(1, min(places, self.batch.max_concurrent)))
+
+    def sending(self) -> None:
+        """A request goes out now."""
+        if self.first_sent_at is None:
+            self.first_sent_at = time.monotonic()
+
+    def count(self, result: ImageResult) -> Progress:
+        """One more image has its result; tell whoever draws progress."""
+        self.last_stored_at = time.monotonic()
+        before = self.progress
+        self.progress = Progress(
+            total=before.total,
+            completed=before.completed + 1,
+            succeeded=before.succeeded + result.success,
+            failed=before.failed + (not result.success),
+            reused=before.reused + result.reused,
+            last=result,
+        )
+        if listener := on_progress.get():
+            listener(self.progress)
+        return self.progress
+
+
+_open: dict[str, Workshop] = {}
+
+
+def workshop_of(run_id: str) -> Workshop:
+    """Return the open workshop of a run in this process.
+
+    Raises:
+        LedgerError: the run is not open here.
+    """
+    try:
+        return _open[run_id]
+    except KeyError:
+        raise LedgerError(f"Run {run_id} is not open in this process.") from None
+
+
+def stop_sending() -> bool:
+    """Stop every open run of this process gently; what is on the wire still comes in.
+
+    Returns whether there was a run to stop.
+    """
+    for shop in _open.values():
+        shop.stopped = shop.stopped or RunStopped(
+            "The run was stopped before this image was sent.",
+            remedy="Nothing was paid for it; the same batch again makes it.",
+        )
+    return bool(_open)
+
+
+@asynccontextmanager
+async def opened(shop: Workshop) -> AsyncIterator[Workshop]:
+    """Make the workshop findable and keep the run's heart beating while the body runs."""
+    _open[shop.run.id] = shop
+    heart = asyncio.create_task(_beat(shop))
+    try:
+        yield shop
+    except asyncio.CancelledError:
+        await asyncio.shield(shop.ledger.end_run(shop.run.id, "cancelled"))
+        raise
+    except Exception:
+        with suppress(LedgerError):
+            await shop.ledger.end_run(shop.run.id, "crashed")
+        raise
+    finally:
+        _open.pop(shop.run.id, None)
+        heart.cancel()
+        with suppress(asyncio.CancelledError):
+            await heart
+
+
+async def _beat(shop: Workshop) -> None:
+    while True:
+        await asyncio.sleep(HEARTBEAT.total_seconds())
+        with suppress(LedgerError):  # a database away for a moment must not end the run
+            await shop.ledger.beat(shop.run.id)

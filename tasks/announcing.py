@@ -1,0 +1,53 @@
+"""Close the run and tell its webhook. The event is in the outbox before it is on the wire."""
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from blocks.settings import Settings
+from blocks.webhook import load_endpoint
+from imagemill.delivering import Endpoint, attempt, outbox_row, sweep
+from imagemill.ledger import open_ledger
+from imagemill.publishing import result_of, run_state
+from imagemill.workshop import workshop_of
+
+
+@task(name="announce", cache_policy=NO_CACHE, persist_result=False)
+async def announce(run_id: str) -> str:
+    """End the run and deliver its event once; returns "none", "delivered", "pending" or "dead".
+
+    What is not delivered now is delivered by the sweep (`flows.webhooks`), on its own schedule. A
+    receiver that is away never fails the run.
+    """
+    shop = workshop_of(run_id)
+    result = await result_of(shop)
+    summary = result.model_dump(mode="json", exclude={"results"})
+    if shop.endpoint is None:
+        await shop.ledger.end_run(run_id, run_state(result), summary)
+        return "none"
+    row = outbox_row(result, shop.endpoint, name=shop.batch.webhook, now=shop.ledger.now())
+    await shop.ledger.end_run(run_id, run_state(result), summary, event=row)
+    after = await attempt(shop.ledger, row, shop.endpoint)
+    if after.state != "delivered":
+        get_run_logger().warning(
+            "The webhook %s is not delivered yet: %s", after.event_id, after.last_error
+        )
+    return after.state
+
+
+@task(name="sweep-outbox", cache_policy=NO_CACHE, persist_result=False)
+async def sweep_outbox() -> dict[str, int]:
+    """Deliver what is due; returns how many rows ended in each state."""
+    settings = Settings()
+
+    async def endpoint_of(name: str) -> Endpoint:
+        return await load_endpoint(name, settings)
+
+    ledger = open_ledger(settings.ledger_url)
+    try:
+        rows = await sweep(ledger, endpoint_of)
+    finally:
+        ledger.close()
+    counts: dict[str, int] = {}
+    for row in rows:
+        counts[row.state] = counts.get(row.state, 0) + 1
+    return counts

@@ -1,0 +1,29 @@
+"""Names and ids of runs. Never a prompt in them."""
+
+import re
+from uuid import uuid4
+
+from prefect.runtime import flow_run
+
+_PREFECTS_OWN = re.compile(r"[A-Za-z]+-[A-Za-z]+")
+"""`curious-otter`, `Licensed-Skunk`: what Prefect and its form call a run that nobody named."""
+
+
+def run_id() -> str:
+    """Return our id of this run: Prefect's, so that a retried flow run continues itself."""
+    return str(flow_run.id) if flow_run.id else str(uuid4())
+
+
+def batch_run_name() -> str:
+    """Return `24 x Pixel Art by sketch`: what the run is about, in counts and names.
+
+    A name that somebody typed into the form stays.
+    """
+    if (typed := str(flow_run.name or "")) and not _PREFECTS_OWN.fullmatch(typed):
+        return typed
+    given = flow_run.parameters or {}
+    prompts = given.get("prompts")
+    count = len(prompts) if isinstance(prompts, list | tuple) else 0
+    count *= samples if isinstance(samples := given.get("samples"), int) else 1
+    style, provider = (str(given.get(name, ""))[:40] for name in ("style_name", "provider"))
+    return f"{count} x {style} by {provider}"

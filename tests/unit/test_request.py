@@ -1,0 +1,87 @@
+"""What is asked and what came: one key an image, one JSON a result."""
+
+from decimal import Decimal
+
+import pytest
+from pydantic import ValidationError
+
+from imagemill.request import BatchResult, ImageRequest
+from tests.builders import batch_request, image_request, image_result
+
+CHANGES = {
+    "provider": "gemini", "model": "other", "prompt": "a whale", "negative_prompt": "people",
+    "aspect_ratio": "16:9", "size": "512", "seed": 1, "sample": 1, "safety": "block_most",
+    "references": ("ab" * 32,),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("field", CHANGES)
+def test_whatever_changes_the_image_changes_its_key(field):
+    """Each field of the request counts."""
+    assert image_request().key != image_request(**{field: CHANGES[field]}).key
+
+
+def test_every_field_is_in_the_key_or_left_out_on_purpose():
+    """A field added later must be thought about: here."""
+    assert set(ImageRequest.model_fields) == {*CHANGES, "subject", "style"}
+    assert image_request().key == image_request(subject="other words", style="Other").key
+
+
+def test_the_key_is_the_same_on_every_machine_and_day():
+    """Keys lie in ledgers: changing how they are computed would pay for everything again."""
+    assert image_request().key == (
+        "db4f21bf163bd836336f26a01e3332821d5632e2ef426758d168bf3fdb2a5b64"
+    )
+
+
+def test_a_batch_asked_again_is_known_by_its_digest():
+    """Where it goes and how fast does not matter; what is drawn does."""
+    same = batch_request(max_concurrent=9, webhook="https://x/", output_dir="/o", store="s",
+                         reuse_within_s=1, resend_ambiguous=True)  # fmt: skip
+    assert same.digest == batch_request().digest
+    assert batch_request(seed=1).digest != batch_request().digest
+
+
+def test_nothing_that_is_printed_holds_a_prompt():
+    """Neither the values themselves nor the errors about them."""
+    canary = "xyzzy the canary sings"
+    request = image_request(prompt=canary, subject=canary, negative_prompt=canary)
+    result = image_result(prompt=canary)
+    assert canary not in repr(request) + repr(result) + request.prompt_digest
+    with pytest.raises(ValidationError) as refused:
+        image_request(prompt=canary, seed=canary)
+    assert canary not in str(refused.value)
+
+
+def test_a_batch_keeps_its_prompts_out_of_its_repr():
+    """A repr ends in logs sooner or later."""
+    assert "red fox" not in repr(batch_request(negative_prompt="a red fox"))
+
+
+def test_a_result_entry_has_the_documents_fields():
+    """`local_path` on success, `error` on failure, never both (B6)."""
+    made = image_result(local_path="/x.png", url="https://u").to_json()
+    failed = image_result(success=False, status="failed", error="no", error_class="blocked",
+                          sha256=None).to_json()  # fmt: skip
+    assert {"prompt", "success", "local_path", "url", "sha256"} <= set(made)
+    assert not {"error", "error_class"} & set(made)
+    assert {"prompt", "success", "error", "error_class"} <= set(failed)
+    assert not {"local_path", "url", "sha256"} & set(failed)
+
+
+def test_a_batch_result_counts_and_adds_up():
+    """Re-used images are saved, not spent; ambiguous ones are spent."""
+    price = Decimal("0.03")
+    results = (
+        image_result(cost_usd=price, attempts=2),
+        image_result(index=1, cost_usd=price, status="reused", reused=True),
+        image_result(index=2, cost_usd=Decimal("0.05"), success=False, status="ambiguous"),
+        image_result(index=3, success=False, status="not_started"),
+    )
+    result = BatchResult.of("run", results, seconds=1.5)
+    data = result.to_json()
+    assert list(data)[:1] == ["run_id"]
+    assert (data["total"], data["success_count"], data["failure_count"]) == (4, 2, 2)
+    assert (result.reused_count, result.ambiguous_count, result.retried_count) == (1, 1, 1)
+    assert (result.cost_usd, result.saved_usd) == (Decimal("0.08"), price)
+    assert [entry["index"] for entry in data["results"]] == [0, 1, 2, 3]
