@@ -12,8 +12,8 @@ import os
 import pkgutil
 import runpy
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -141,17 +141,31 @@ def deploy(prefect_file: Path) -> None:
     Raises:
         SystemExit: The command failed; one entry it cannot read stops the whole file.
     """
-    # prefect.yaml names these; Prefect resolves them here, once.
-    os.environ.update(_chosen(prefect_file))  # noqa: TID251 - the way to tell `prefect deploy`
     argv = ["prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(prefect_file)]
-    before, sys.argv = sys.argv, argv
+    with _environment(_chosen(prefect_file)):
+        before, sys.argv = sys.argv, argv
+        try:
+            runpy.run_module("prefect", run_name="__main__")
+        except SystemExit as leave:
+            if leave.code not in (0, None):
+                raise
+        finally:
+            sys.argv = before
+
+
+@contextmanager
+def _environment(names: dict[str, str]) -> Iterator[None]:
+    """Set what prefect.yaml names, and put back what was: it is nobody's choice but this deploy's."""
+    environment = os.environ  # noqa: TID251 - `prefect deploy` resolves prefect.yaml from it
+    before = {name: environment.get(name) for name in names}
+    environment.update(names)
     try:
-        runpy.run_module("prefect", run_name="__main__")
-    except SystemExit as leave:
-        if leave.code not in (0, None):
-            raise
+        yield
     finally:
-        sys.argv = before
+        for name, value in before.items():
+            environment.pop(name, None)
+            if value is not None:
+                environment[name] = value
 
 
 def _chosen(prefect_file: Path) -> dict[str, str]:

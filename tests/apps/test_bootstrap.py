@@ -1,6 +1,7 @@
 """The Prefect server gets what imagemill needs, once, and keeps what people changed."""
 
 import asyncio
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -139,8 +140,14 @@ def test_the_zombie_rule_leaves_other_peoples_runs_alone() -> None:
 
 
 def test_a_prefect_yaml_is_deployed(server: tuple[Start, Services], project: Path) -> None:
-    """All deployments of the file exist afterwards, in their queues; a second time is fine."""
+    """All deployments of the file exist afterwards, in their queues; a second time is fine.
+
+    What the deploy tells Prefect through the environment is gone when it is over: left behind, the
+    provider of the deployments became the default of every later command in the process.
+    """
+    environment = dict(os.environ)
     bootstrap_here(project)
+    assert dict(os.environ) == environment
     bootstrap_here(project)
 
     async def queues() -> dict[str, str | None]:
