@@ -1,24 +1,25 @@
 """The contact sheet: a batch as one picture to be looked at, printed or pinned to a wall.
 
-Pictures are opened one at a time, so memory is the sheet itself (at most `MAX_SHEET_PX` pixels of
-3 bytes) and one decoded image. The same results give the same bytes. Text is set in the font that
+Pictures are hung one at a time, while others are still being made: memory is the sheet itself (at
+most `sheet_layout.MAX_SHEET_PX` pixels of 3 bytes) and one decoded image, and the end has little to
+do. The same results give the same bytes, whatever was hung before. Text is set in the font that
 comes inside Pillow; it knows ASCII only, so a prompt in another script is left out, not boxed.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from io import BytesIO
-from math import ceil, sqrt
+from math import ceil
+from threading import Lock
 
 from PIL import Image, ImageDraw, ImageFont
 
-from imagemill.preview import PREVIEW_PX, fitted, open_thumbnail
+from imagemill.preview import PREVIEW_PX, open_thumbnail
 from imagemill.report import class_in_words, costs_in_words, counts_in_words, latin
 from imagemill.request import ImageResult
+from imagemill.sheet_layout import SMALL_CELL_PX, Layout, layout_of, title_px
 
 MAX_CELLS = 500
-MAX_SHEET_PX = 48_000_000  # 144 MB while being drawn, and a phone still opens it
 
 PAPER, INK, MUTED, HAIR = "#faf8f4", "#1d1c1a", "#777168", "#dcd7ce"
 _CHECKER = ("#ffffff", "#f1eee8")
@@ -27,94 +28,10 @@ _TONES = {
     "ambiguous": ("#f6ecd3", "#80590c"),
     "not_started": ("#efece6", "#7d776d"),
 }
-_FEW_IMAGES = ((1, 2.8), (2, 2.0), (4, 1.5), (9, 1.25), (60, 1.0), (200, 0.65))
-"""(up to so many images, cell factor): a few images are shown large, more than 200 small."""
-_MANY_FACTOR = 0.6
-SMALL_CELL_PX = 180  # below this there is no room for a prompt
 
 
 def _font(px: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(max(9, round(px)))
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """Measures of a sheet in pixels; `header` is where the first row begins."""
-
-    cell: int
-    columns: int
-    width: int
-    header: int
-    row_heights: tuple[int, ...]
-
-    @property
-    def gap(self) -> int:
-        return max(12, self.cell // 10)
-
-    @property
-    def margin(self) -> int:
-        return max(32, min(72, self.width // 30))
-
-    @property
-    def text_px(self) -> int:
-        return max(11, min(20, round(self.cell * 0.058)))
-
-    @property
-    def caption(self) -> int:
-        return round(self.text_px * (1.7 if self.cell < SMALL_CELL_PX else 3.0))
-
-    @property
-    def height(self) -> int:
-        rows = sum(height + self.caption + self.gap for height in self.row_heights)
-        return self.header + rows - self.gap + self.margin
-
-
-def _columns(number: int, cell_ratio: float) -> int:
-    """Return the columns of a sheet a little wider than high, with the fullest last row.
-
-    `cell_ratio` is the height of a cell with its caption over its width.
-    """
-    if number <= 3:
-        return max(1, number)
-    wished = max(2, round(sqrt(number * 1.35 * cell_ratio)))
-    around = [c for c in range(wished - 1, wished + 3) if c >= 2]
-    return min(around, key=lambda c: (-number % c / c, abs(c - wished)))
-
-
-def _size(result: ImageResult) -> tuple[int, int] | None:
-    """Return width and height of the picture in pixels, None if there is no readable picture."""
-    if not result.success or not result.local_path:
-        return None
-    try:
-        with Image.open(result.local_path) as picture:
-            return picture.size
-    except (OSError, ValueError, Image.DecompressionBombError):
-        return None
-
-
-def _layout(
-    sizes: Sequence[tuple[int, int] | None], columns: int | None, cell_px: int
-) -> tuple[_Layout, int]:
-    """Return the measures, and the height of a tile without picture."""
-    number = len(sizes)
-    factor = next((f for most, f in _FEW_IMAGES if number <= most), _MANY_FACTOR)
-    known = [size for size in sizes if size]
-    common = max(known, key=known.count) if known else (1, 1)
-    ratio = common[1] / max(common) + 0.22
-    columns = max(1, min(columns or _columns(number, ratio), max(number, 1)))
-    cell = max(48, round(cell_px * factor))
-    cell = min(cell, int(sqrt(MAX_SHEET_PX / (columns * ceil(max(number, 1) / columns)) / 1.5)))
-    tile = max(fitted(common, cell)[1], cell // 2)
-    heights = [fitted(size, cell)[1] if size else tile for size in sizes]
-    rows = tuple(max(heights[at : at + columns]) for at in range(0, number, columns))
-    bare = _Layout(cell, columns, 0, 0, rows)
-    width = columns * cell + (columns - 1) * bare.gap
-    width = max(width + 2 * max(32, min(72, width // 28)), 720)
-    return _Layout(cell, columns, width, round(_title_px(width) * 4.2), rows), tile
-
-
-def _title_px(width: int) -> int:
-    return round(max(30, min(76, width / 34)))
 
 
 def _cut(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> str:
@@ -126,7 +43,7 @@ def _cut(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: f
     return text.rstrip() + "…"
 
 
-def _pair(draw: ImageDraw.ImageDraw, layout: _Layout, baseline: float, *,
+def _pair(draw: ImageDraw.ImageDraw, layout: Layout, baseline: float, *,
           left: tuple[str, int, str], right: tuple[str, int]) -> None:  # fmt: skip
     """Write `left` (text, size, tone) and `right` (text, size) on one line; `left` gives way."""
     right_font, left_font = _font(right[1]), _font(left[1])
@@ -135,9 +52,9 @@ def _pair(draw: ImageDraw.ImageDraw, layout: _Layout, baseline: float, *,
     draw.text((layout.width - layout.margin, baseline), right[0], MUTED, right_font, "rs")
 
 
-def _draw_header(draw: ImageDraw.ImageDraw, layout: _Layout, words: tuple[str, str], *,
+def _draw_header(draw: ImageDraw.ImageDraw, layout: Layout, words: tuple[str, str], *,
                  title: str, label: str) -> None:  # fmt: skip
-    big = _title_px(layout.width)
+    big = title_px(layout.width)
     small = max(16, round(big * 0.42))
     first = layout.margin + big * 0.78
     name = latin(title) or "Contact sheet"
@@ -197,7 +114,7 @@ def _draw_tile(sheet: Image.Image, box: tuple[int, int, int, int], result: Image
     draw.text((middle_x, under), _cut(word, font, right - left - text_px), ink, font, anchor="mm")
 
 
-def _draw_caption(sheet: Image.Image, layout: _Layout, at: tuple[int, int],
+def _draw_caption(sheet: Image.Image, layout: Layout, at: tuple[int, int],
                   result: ImageResult) -> None:  # fmt: skip
     """Write index, badge and, where there is room and letters, the prompt below a picture."""
     draw, px = ImageDraw.Draw(sheet), layout.text_px
@@ -216,66 +133,155 @@ def _draw_caption(sheet: Image.Image, layout: _Layout, at: tuple[int, int],
         draw.text((left, base + round(px * 1.3)), words, MUTED, font, anchor="ls")
 
 
-def _picture(result: ImageResult, cell_px: int) -> Image.Image | None:
+def _scaled(path: str, preview_path: str | None, cell_px: int) -> Image.Image | None:
     """Return the picture for a cell, from its ready preview where that is sharp enough."""
-    small = result.preview_path if cell_px <= PREVIEW_PX else None
-    for path in filter(None, (small, result.local_path)):
-        if picture := open_thumbnail(path, cell_px, enlarge=True):
+    small = preview_path if cell_px <= PREVIEW_PX else None
+    for source in filter(None, (small, path)):
+        if picture := open_thumbnail(source, cell_px, enlarge=True):
             return picture
     return None
 
 
-def _draw_cell(sheet: Image.Image, layout: _Layout, at: tuple[int, int], result: ImageResult,
-               tile_px: int) -> None:  # fmt: skip
-    """Draw one image, its lower left corner at `at`, and the caption below."""
-    left, bottom = at
-    picture = _picture(result, layout.cell) if result.success else None
-    if picture is None:
-        box = (left, bottom - tile_px, left + layout.cell, bottom)
-        _draw_tile(sheet, box, result, layout.text_px)
-    else:
-        top = bottom - picture.height
-        if picture.mode == "RGBA":
-            ground = _checker(picture.size, max(6, layout.cell // 24))
-            ground.paste(picture, mask=picture)
-            picture = ground
-        sheet.paste(picture, (left, top))
-        ImageDraw.Draw(sheet).rectangle(
-            (left - 1, top - 1, left + picture.width, bottom), outline=HAIR
-        )
-    _draw_caption(sheet, layout, at, result)
+def _draw_picture(sheet: Image.Image, layout: Layout, index: int, picture: Image.Image) -> None:
+    left, bottom = layout.corner(index)
+    top = bottom - picture.height
+    if picture.mode == "RGBA":
+        ground = _checker(picture.size, max(6, layout.cell // 24))
+        ground.paste(picture, mask=picture)
+        picture = ground
+    sheet.paste(picture, (left, top))
+    frame = (left - 1, top - 1, left + picture.width, bottom)
+    ImageDraw.Draw(sheet).rectangle(frame, outline=HAIR)
 
 
-def contact_sheet(results: Sequence[ImageResult], *, title: str, label: str = "",
-                  columns: int | None = None, cell_px: int = 240,
-                  spent_usd: Decimal | None = None) -> bytes:  # fmt: skip
-    """Return the contact sheet of `results` as PNG bytes.
+def _size(path: str | None) -> tuple[int, int] | None:
+    """Return width and height of a picture in pixels, None if there is no readable one."""
+    try:
+        with Image.open(path or "") as picture:
+            return picture.size
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return None
 
-    Pictures stand on one line per row, whatever their aspect ratios; an image that is not there
-    is a quiet tile that says why. Images are numbered from 1, in input order.
+
+class ContactSheet:
+    """A sheet that its pictures are hung on as they come, in any order and from any thread.
+
+    Until all are known, every picture is taken to have the size of the first. Where that was wrong,
+    `png` measures anew and hangs them all again.
 
     Args:
-        results: In the order shown. After the first 500 a note says that there are more.
-        title: What the batch is; shown in letters of the Latin alphabet only.
-        label: Who made it, from `report.provider_label`.
+        number: How many images the batch has; `MAX_CELLS` of them are shown.
         columns: Default: whatever makes the sheet a little wider than high.
         cell_px: Side of a cell; a few images get larger cells, over 200 smaller ones.
-        spent_usd: What the run spent by the ledger's word; default the sum of the results.
     """
-    shown = results[:MAX_CELLS]
-    layout, tile_px = _layout([_size(result) for result in shown], columns, cell_px)
-    sheet = Image.new("RGB", (layout.width, layout.height), PAPER)
-    more = f"  ·  the first {MAX_CELLS} are shown" if len(results) > MAX_CELLS else ""
-    words = (counts_in_words(results) + more, costs_in_words(results, spent_usd))
-    _draw_header(ImageDraw.Draw(sheet), layout, words, title=title, label=label)
-    bottom = layout.header
-    for row, height in enumerate(layout.row_heights):
-        bottom += height
-        for column, result in enumerate(shown[row * layout.columns : (row + 1) * layout.columns]):
-            left = layout.margin + column * (layout.cell + layout.gap)
-            _draw_cell(sheet, layout, (left, bottom), result, tile_px)
-        bottom += layout.caption + layout.gap
-    out = BytesIO()
-    # The fastest level: a third larger than the best, in a quarter of the time.
-    sheet.save(out, "PNG", compress_level=1 if len(shown) > 60 else 6)
-    return out.getvalue()
+
+    def __init__(self, number: int, *, columns: int | None = None, cell_px: int = 240) -> None:
+        self._number = min(number, MAX_CELLS)
+        self._columns = columns
+        self._cell_px = cell_px
+        self._first = Lock()
+        self._layout: Layout | None = None
+        self._sheet: Image.Image | None = None
+        self._hung: dict[int, str] = {}
+
+    def hang(self, index: int, digest: str, path: str, preview_path: str | None = None) -> None:
+        """Scale a picture and put it in its place; CPU: 1 to 4 ms from a preview.
+
+        Never raises: what cannot be read now is tried again by `png`.
+
+        Args:
+            index: Its place, counted from 0.
+            digest: Of the picture's bytes, to know it by later.
+            path: The picture's file.
+            preview_path: A copy of at most 480 px, if there is one.
+        """
+        if index >= self._number:
+            return
+        with self._first:
+            if self._layout is None and (size := _size(path)):
+                self._layout = layout_of([size] * self._number, self._columns, self._cell_px)
+                self._sheet = _blank(self._layout)
+            sheet, layout = self._sheet, self._layout
+        if sheet is None or layout is None:
+            return
+        picture = _scaled(path, preview_path, layout.cell)
+        # A picture higher than its row would stand over its neighbour.
+        if picture and picture.height <= layout.row_heights[index // layout.columns]:
+            _draw_picture(sheet, layout, index, picture)
+            self._hung[index] = digest
+
+    def png(
+        self,
+        results: Sequence[ImageResult],
+        *,
+        title: str,
+        label: str = "",
+        spent_usd: Decimal | None = None,
+    ) -> bytes:
+        """Return the finished sheet as PNG bytes.
+
+        Args:
+            results: In the order shown. After the first 500 a note says that there are more.
+            title: What the batch is; shown in letters of the Latin alphabet only.
+            label: Who made it, from `report.provider_label`.
+            spent_usd: What the run spent by the ledger's word; default the sum of the results.
+        """
+        shown = results[:MAX_CELLS]
+        layout = layout_of(
+            [_size(result.local_path) if result.success else None for result in shown],
+            self._columns,
+            self._cell_px,
+        )
+        right = all(_digest(shown, at) == digest for at, digest in self._hung.items())
+        sheet = self._sheet if right and layout == self._layout else None
+        if sheet is None:
+            sheet, self._hung = _blank(layout), {}
+        more = f"  ·  the first {MAX_CELLS} are shown" if len(results) > MAX_CELLS else ""
+        words = (counts_in_words(results) + more, costs_in_words(results, spent_usd))
+        _draw_header(ImageDraw.Draw(sheet), layout, words, title=title, label=label)
+        for at, result in enumerate(shown):
+            if at not in self._hung:
+                _draw_cell(sheet, layout, at, result)
+            _draw_caption(sheet, layout, layout.corner(at), result)
+        self._layout = self._sheet = None  # the words are on it: it is not drawn upon again
+        self._hung = {}
+        out = BytesIO()
+        # The fastest level: a third larger than the best, in a quarter of the time.
+        sheet.save(out, "PNG", compress_level=1 if len(shown) > 60 else 6)
+        return out.getvalue()
+
+
+def _blank(layout: Layout) -> Image.Image:
+    return Image.new("RGB", (layout.width, layout.height), PAPER)
+
+
+def _digest(shown: Sequence[ImageResult], index: int) -> str | None:
+    """Return the digest of the picture that belongs at `index`, None if none does."""
+    return shown[index].sha256 if index < len(shown) and shown[index].success else None
+
+
+def _draw_cell(sheet: Image.Image, layout: Layout, index: int, result: ImageResult) -> None:
+    """Draw a picture that was not hung before, or the tile that says why there is none."""
+    picture = None
+    if result.success and result.local_path:
+        picture = _scaled(result.local_path, result.preview_path, layout.cell)
+    if picture:
+        _draw_picture(sheet, layout, index, picture)
+        return
+    left, bottom = layout.corner(index)
+    box = (left, bottom - layout.tile, left + layout.cell, bottom)
+    _draw_tile(sheet, box, result, layout.text_px)
+
+
+def contact_sheet(
+    results: Sequence[ImageResult],
+    *,
+    title: str,
+    label: str = "",
+    columns: int | None = None,
+    cell_px: int = 240,
+    spent_usd: Decimal | None = None,
+) -> bytes:
+    """Return a sheet of results that are all there already, as PNG bytes (see `ContactSheet`)."""
+    sheet = ContactSheet(len(results), columns=columns, cell_px=cell_px)
+    return sheet.png(results, title=title, label=label, spent_usd=spent_usd)

@@ -49,7 +49,7 @@ async def make_image(shop: Workshop, index: int, *, attempt: int = 1) -> ImageRe
     """
     paid, path = await _paid_image(shop, index, attempt=attempt)
     _, preview = await asyncio.gather(
-        _store(shop, paid, path), asyncio.to_thread(shop.spool.preview, paid.artifact, path)
+        _store(shop, paid, path), asyncio.to_thread(_shown, shop, index, paid, path)
     )
     handed_out = _handed_out(shop, index, paid, path)
     result = made_result(shop, index, paid, attempt=attempt, path=handed_out)
@@ -281,6 +281,14 @@ async def _store(shop: Workshop, paid: Reused, path: Path) -> None:
         return
     async with shop.uploads:
         await shop.store.put_file(paid.artifact, path)
+
+
+def _shown(shop: Workshop, index: int, paid: Reused, path: Path) -> Path | None:
+    """Make the preview and hang it on the contact sheet, while the next picture is waited for."""
+    preview = shop.spool.preview(paid.artifact, path)
+    small = str(preview) if preview else None
+    shop.sheet.hang(index, paid.artifact.digest, str(path), small)
+    return preview
 
 
 def _handed_out(shop: Workshop, index: int, paid: Reused, path: Path) -> Path:

@@ -3,9 +3,7 @@
 import asyncio
 import json
 from dataclasses import dataclass
-from pathlib import Path
 
-from imagemill.contact_sheet import contact_sheet
 from imagemill.errors import RunStopped
 from imagemill.gallery import gallery_page
 from imagemill.ledger.values import RunState
@@ -41,7 +39,7 @@ async def publish_run(shop: Workshop) -> BatchResult:
     """
     result = await result_of(shop)
     sheet, (gallery, record) = await asyncio.gather(
-        asyncio.to_thread(_sheet, result), asyncio.to_thread(_texts, shop, result)
+        asyncio.to_thread(_sheet, shop, result), asyncio.to_thread(_texts, shop, result)
     )
     await asyncio.gather(_written(shop, sheet), _written(shop, gallery))
     await _written(shop, record)
@@ -75,9 +73,9 @@ async def result_of(shop: Workshop) -> BatchResult:
     return counted.model_copy(update={"cost_usd": money.spent_usd})
 
 
-def _sheet(result: BatchResult) -> Page:
+def _sheet(shop: Workshop, result: BatchResult) -> Page:
     label = provider_label(result.provider, result.model)
-    data = contact_sheet(
+    data = shop.sheet.png(
         result.results, title=result.style_name, label=label, spent_usd=result.cost_usd
     )
     return Page(SHEET, "image/png", data)
@@ -104,8 +102,3 @@ def run_state(result: BatchResult) -> RunState:
     if not result.success_count:
         return "failed"
     return "completed_with_failures" if result.failure_count else "completed"
-
-
-def local_pages(folder: Path) -> dict[str, Path]:
-    """Return where a run's pages lie on this machine, by name."""
-    return {name: folder / name for name in (SHEET, GALLERY, MANIFEST)}

@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from imagemill.contact_sheet import ContactSheet
 from imagemill.delivering import Endpoint
 from imagemill.errors import ImagemillError, LedgerError, RunStopped
 from imagemill.ledger import Ledger, RunRow
@@ -56,6 +57,7 @@ class Workshop:
         folder: Where this run's contact sheet and gallery go on this machine.
         stopped: Why nothing more is sent (a refused key), or None.
         attempts: By image, how often it was tried.
+        sheet: The contact sheet, which every picture is hung on as soon as it is stored.
     """
 
     run: RunRow
@@ -80,6 +82,7 @@ class Workshop:
     last_stored_at: float | None = None
     attempts: dict[int, int] = field(default_factory=dict)
     progress: Progress = field(init=False)
+    sheet: ContactSheet = field(init=False)
 
     def __post_init__(self) -> None:
         """Make the limits of this run."""
@@ -87,6 +90,7 @@ class Workshop:
         self.desk = asyncio.Semaphore(self.batch.max_concurrent + DESK_SPARE)
         self.uploads = asyncio.Semaphore(UPLOADS_AT_ONCE)
         self.progress = Progress(len(self.requests), 0, 0, 0, 0)
+        self.sheet = ContactSheet(len(self.requests))
 
     @property
     def seconds(self) -> float:

@@ -5,7 +5,7 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from imagemill.contact_sheet import MAX_CELLS, PAPER, contact_sheet
+from imagemill.contact_sheet import MAX_CELLS, PAPER, ContactSheet, contact_sheet
 from imagemill.preview import open_thumbnail
 from imagemill.request import ImageResult
 
@@ -166,3 +166,47 @@ def test_a_large_jpeg_is_decoded_small(tmp_path):
     small = open_thumbnail(tmp_path / "big.jpg", 240)
     assert small.size == (240, 160)
     assert abs(small.getpixel((5, 5))[2] - 200) < 4
+
+
+def hung(sheet, results):
+    for result in results:
+        sheet.hang(result.index, result.sha256, result.local_path)
+
+
+def test_pictures_hung_as_they_come_give_the_same_bytes_as_all_at_the_end(tmp_path):
+    """In any order, with one that failed in between, and made twice (the upload was retried)."""
+    results = [image_result(tmp_path, index=at) for at in range(7)]
+    results[3] = image_result(tmp_path, index=3, status="failed")
+    sheet = ContactSheet(len(results))
+    hung(sheet, [results[at] for at in (5, 0, 6, 2)])
+    at_once = contact_sheet(results, title="T")
+    assert sheet.png(results, title="T") == at_once
+    assert sheet.png(results, title="T") == at_once
+
+
+def test_a_picture_of_another_shape_has_all_hung_again(tmp_path):
+    """The first picture's shape is a guess; a wrong one costs time, never a crooked sheet."""
+    shapes = [(80, 80), (40, 80), (80, 40), (80, 80), (80, 20)]
+    for first in range(len(shapes)):
+        results = [image_result(tmp_path, index=at, size=size) for at, size in enumerate(shapes)]
+        sheet = ContactSheet(len(results), columns=2)
+        hung(sheet, [*results[first:], *results[:first]])
+        assert sheet.png(results, title="T") == contact_sheet(results, title="T", columns=2)
+
+
+def test_a_picture_that_was_hung_and_then_failed_is_not_shown(tmp_path):
+    """Its upload failed for good: the sheet shows what the result says."""
+    results = [image_result(tmp_path, index=at) for at in range(4)]
+    sheet = ContactSheet(4)
+    hung(sheet, results)
+    results[1] = image_result(tmp_path, index=1, status="failed")
+    assert sheet.png(results, title="T") == contact_sheet(results, title="T")
+
+
+def test_what_cannot_be_hung_yet_is_no_error(tmp_path):
+    """No file, or beyond the sheet's last cell: the end deals with it."""
+    result = image_result(tmp_path)
+    sheet = ContactSheet(1)
+    sheet.hang(0, "d", str(tmp_path / "none.png"))
+    sheet.hang(9, "d", result.local_path)
+    assert sheet.png([result], title="T") == contact_sheet([result], title="T")
