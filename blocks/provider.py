@@ -5,7 +5,7 @@ from pydantic import Field, SecretStr
 
 from blocks.saved import no_such_block, saved_block
 from blocks.settings import Settings
-from imagemill.errors import RequestError
+from imagemill.providers import split_name
 from imagemill.providers.base import ImageProvider
 
 
@@ -117,14 +117,8 @@ async def load_provider(name: str, settings: Settings) -> ImageProvider:
     Raises:
         RequestError: no such kind, or nobody saved a block of that name.
     """
-    slug, _, block_name = name.strip().partition("/")
-    kind = PROVIDER_BLOCKS.get(slug)
-    if kind is None:
-        raise RequestError(
-            f"There is no provider {slug[:60]!r}.",
-            remedy=f"Choose one of {', '.join(PROVIDER_BLOCKS)}, or KIND/NAME of a saved block.",
-        )
-    block_name = block_name or "default"
+    slug, block_name = split_name(name)
+    kind = PROVIDER_BLOCKS[slug]
     block = await saved_block(kind, block_name)
     if block is None and block_name != "default":
         raise no_such_block(slug, block_name)

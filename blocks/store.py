@@ -18,7 +18,7 @@ from prefect.settings import get_current_settings
 from pydantic import Field, SecretStr, ValidationError
 
 from blocks.settings import Settings, local_secrets
-from imagemill.errors import ServiceError, StoreMisconfigured
+from imagemill.errors import RequestError, ServiceError, StoreMisconfigured
 from imagemill.store.s3 import S3Settings, S3Store
 
 logger = logging.getLogger(__name__)
@@ -167,7 +167,8 @@ async def load_store(name: str = "default") -> S3Store:
         name: `NAME` or `artifact-store/NAME`.
 
     Raises:
-        StoreMisconfigured: no such block (those that exist are listed), or its fields do not fit.
+        RequestError: no such block (those that exist are listed).
+        StoreMisconfigured: its fields do not fit.
         ServiceError: the Prefect server that should know the block does not answer.
     """
     name = name.removeprefix(f"{ArtifactStore.get_block_type_slug()}/")
@@ -197,9 +198,8 @@ def default_settings(settings: Settings) -> S3Settings:
             "it is on AWS, IMAGEMILL_S3_ENDPOINT_URL.",
         )
     try:
-        return S3Settings(
-            prefix=settings.s3_prefix, presign_endpoint_url=settings.s3_public_url, **place
-        )
+        addresses = {"prefix": settings.s3_prefix, "presign_endpoint_url": settings.s3_public_url}
+        return S3Settings(**addresses, **place)
     except ValidationError as error:
         raise _misconfigured(error) from None
 
@@ -250,7 +250,7 @@ def _server_is_there() -> bool:
 
 
 def _no_block(name: str, reason: str) -> NoReturn:
-    raise StoreMisconfigured(
+    raise RequestError(
         f"There is no block artifact-store/{name}; {reason}.",
         remedy="Save it in the Prefect UI under Blocks, or use the name of one that is.",
     ) from None

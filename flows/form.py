@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from imagemill.prompt import shelf
+from imagemill.providers import KINDS
 from imagemill.request import MAX_CONCURRENT, MAX_PROMPT_CHARS, MAX_PROMPTS, MAX_SAMPLES
 
 MAX_SEED = 2**31 - 1
@@ -59,7 +60,7 @@ ProviderName = Annotated[
     str,
     _titled(
         "Provider",
-        _tab("Built in", "string", enum=["gemini", "sketch"]),
+        _tab("Built in", "string", enum=list(KINDS)),
         _tab("Saved block", "string"),
         examples=["gemini", "sketch", "gemini/team"],
     ),
@@ -112,5 +113,5 @@ References = Annotated[
 ]
 Webhook = Annotated[str, _titled("Webhook", max_length=2_000)]
 OutputDir = Annotated[str, _titled("Output folder", max_length=1_000)]
-ReuseWithin = Annotated[int, _titled("Re-use within (s)", ge=0, le=31_536_000)]
+ReuseWithin = Annotated[int, _titled("Reuse within (s)", ge=0, le=31_536_000)]
 ResendAmbiguous = Annotated[bool, _titled("Resend ambiguous")]

@@ -37,6 +37,8 @@ class Estimate(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
+    provider: str
+    model: str
     images: int
     min_usd: Decimal
     max_usd: Decimal
@@ -81,6 +83,8 @@ def estimate(
         price_age_warning(capabilities, today),
     )
     return Estimate(
+        provider=capabilities.provider,
+        model=capabilities.model,
         images=len(requests),
         min_usd=sum(least, Decimal(0)),
         max_usd=sum(worst, Decimal(0)),

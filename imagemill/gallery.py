@@ -171,7 +171,7 @@ def _totals(result: BatchResult) -> list[tuple[str, str]]:
     if result.ambiguous_count:
         totals.append((money(ambiguous_usd(result.results)), "of it perhaps not billed"))
     if result.reused_count:
-        totals.append((money(result.saved_usd), "saved by re-use"))
+        totals.append((money(result.saved_usd), "saved by reuse"))
     if result.seconds:
         totals.append((duration(result.seconds), "in all"))
     return totals

@@ -51,7 +51,7 @@ async def make_image(shop: Workshop, index: int, *, attempt: int = 1) -> ImageRe
     _, preview = await asyncio.gather(
         _store(shop, paid, path), asyncio.to_thread(_shown, shop, index, paid, path)
     )
-    handed_out = _handed_out(shop, index, paid, path)
+    handed_out = await asyncio.to_thread(_handed_out, shop, index, paid, path)
     result = made_result(shop, index, paid, attempt=attempt, path=handed_out)
     result = result.model_copy(update={"preview_path": str(preview) if preview else None})
     await shop.ledger.keep_item(shop.run.id, result, store=shop.store.name)

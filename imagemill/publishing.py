@@ -4,9 +4,10 @@ import asyncio
 import json
 from dataclasses import dataclass
 
+from imagemill.delivering import outbox_row
 from imagemill.errors import RunStopped
 from imagemill.gallery import gallery_page
-from imagemill.ledger.values import RunState
+from imagemill.ledger.values import OutboxRow, RunState
 from imagemill.report import manifest, provider_label
 from imagemill.request import BatchResult
 from imagemill.spool import write_durably
@@ -50,6 +51,21 @@ async def _written(shop: Workshop, page: Page) -> None:
     """Put a page into the run's folder and into the store."""
     await asyncio.to_thread(write_durably, shop.folder / page.name, page.beside or page.data)
     await shop.store.put_named(_key(shop.run.id, page.name), page.data, media_type=page.media_type)
+
+
+async def close_run(shop: Workshop) -> OutboxRow | None:
+    """End the run in the ledger, together with the event that says so; return that event's row.
+
+    None when nobody is to be told. What is in the outbox is delivered by `delivering.attempt` now,
+    or by the sweep later.
+    """
+    result = await result_of(shop)
+    summary = result.model_dump(mode="json", exclude={"results"})
+    row = None
+    if shop.endpoint:
+        row = outbox_row(result, shop.endpoint, name=shop.batch.webhook, now=shop.ledger.now())
+    await shop.ledger.end_run(shop.run.id, run_state(result), summary, event=row)
+    return row
 
 
 async def result_of(shop: Workshop) -> BatchResult:

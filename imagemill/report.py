@@ -17,14 +17,14 @@ MANIFEST_VERSION = 1
 REMEDY_BY_CLASS = {
     "ambiguous": "The answer was lost and may have been billed. Look at the provider's bill, then "
     "run again with `resend_ambiguous` to ask anew.",
-    "artifact": "The bytes were missing or broken. Run again; what is whole is re-used.",
+    "artifact": "The bytes were missing or broken. Run again; what is whole is reused.",
     "blocked": "The provider's filter refused. Change the prompt, or choose a looser `safety`.",
-    "budget": "The budget was reached. Raise it and run again; what is made is re-used.",
+    "budget": "The budget was reached. Raise it and run again; what is made is reused.",
     "held": "Another run is paying for the same image. Run again in a moment.",
     "ledger": "The ledger refused. Look at its database, then run again.",
     "misconfigured": "Key, endpoint or model was refused. Mend the provider block first.",
     "no_image": "The provider answered without a picture. Say in the prompt what is to be seen.",
-    "provider": "The provider did not deliver. Run again later; what is made is re-used.",
+    "provider": "The provider did not deliver. Run again later; what is made is reused.",
     "quota": "A quota is used up. Run again after it resets, or have it raised.",
     "rate_limited": "The provider asked to slow down. Lower `max_concurrent` and run again.",
     "request": "The request itself is wrong. Change it; sending it again would fail alike.",
@@ -39,7 +39,7 @@ REMEDY_BY_CLASS = {
 """What to do next, by `ImagemillError.error_class`."""
 
 _OTHER_REMEDY = "Open the run's log for this image; run again when it is mended."
-_NOT_STARTED_REMEDY = "Nothing was sent and nothing was billed. Run again; what was made in the last 15 minutes is re-used."
+_NOT_STARTED_REMEDY = "Nothing was sent and nothing was billed. Run again; what was made in the last 15 minutes is reused."
 
 _PROCEDURAL = "procedural drawing"
 _KIND_BY_PROVIDER = {"sketch": _PROCEDURAL}
@@ -178,7 +178,7 @@ def _money_lines(result: BatchResult) -> list[str]:
             (f"of it perhaps not billed ({image_count(result.ambiguous_count)})", money(unsure))
         )
     if result.reused_count:
-        rows.append((f"Saved by re-use ({image_count(result.reused_count)})",
+        rows.append((f"Saved by reuse ({image_count(result.reused_count)})",
                      money(result.saved_usd)))  # fmt: skip
     return ["", "| Money | USD |", "|:--|--:|", *(f"| {what} | {usd} |" for what, usd in rows)]
 
@@ -224,7 +224,7 @@ def table_rows(result: BatchResult) -> list[dict[str, Any]]:
         {
             "image": image.index + 1,
             "status": image.status.replace("_", " "),
-            "cost": f"{'saved ' if image.reused else ''}{money(image.cost_usd)}",
+            "cost": f"{'saved ' if image.reused and image.cost_usd else ''}{money(image.cost_usd)}",
             "seconds": round(image.seconds, 1) if math.isfinite(image.seconds) else None,
             "attempts": image.attempts,
             "error": class_in_words(image),

@@ -143,7 +143,7 @@ class ImageResult(BaseModel):
 
     `status` is finer than `success`: `ambiguous` means the provider may have billed it and the
     answer was lost; `not_started` that nothing was sent. `cost_usd` of an ambiguous image is what
-    was reserved for it. `preview_path` is a small copy on this machine. `seconds` is provider time for new images, 0 for re-used ones.
+    was reserved for it. `preview_path` is a small copy on this machine. `seconds` is provider time for new images, 0 for reused ones.
     """
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
@@ -183,7 +183,7 @@ class BatchResult(BaseModel):
     """What happened to a batch, in input order.
 
     `cost_usd` is what this run spent, ambiguous images included at their reserved price;
-    `saved_usd` is what re-used images had cost. `seconds` runs from the first request sent to the
+    `saved_usd` is what reused images had cost. `seconds` runs from the first request sent to the
     last result stored.
     """
 

@@ -1,4 +1,4 @@
-"""What is said of each image at the end: made, re-used, failed, ambiguous or not started."""
+"""What is said of each image at the end: made, reused, failed, ambiguous or not started."""
 
 from decimal import Decimal
 from pathlib import Path

@@ -8,7 +8,8 @@ import json
 import os
 import secrets
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -149,8 +150,16 @@ class Spool:
         return self._spool / key[:2] / f"{key}-{reservation_id}.bin"
 
 
+@contextmanager
+def _gone_after(temporary: Path) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def hand_out(source: Path, folder: Path, name: str) -> Path:
-    """Give the asker a copy under a readable name; a hard link where the disk allows it.
+    """Give the asker a copy under a readable name; editing it leaves the kept picture alone.
 
     Raises:
         ArtifactError: the folder cannot be written.
@@ -158,11 +167,10 @@ def hand_out(source: Path, folder: Path, name: str) -> Path:
     target = folder / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        target.unlink(missing_ok=True)
-        try:
-            os.link(source, target)
-        except OSError:
-            shutil.copyfile(source, target)
+        temporary = target.with_name(f".{name}.{secrets.token_hex(4)}")
+        with _gone_after(temporary):
+            shutil.copyfile(source, temporary)
+            temporary.replace(target)
     except OSError as error:
         raise ArtifactError(
             f"The output folder {folder} cannot be written ({error.strerror}).",

@@ -5,9 +5,9 @@ from prefect.cache_policies import NO_CACHE
 
 from blocks.settings import Settings
 from blocks.webhook import load_endpoint
-from imagemill.delivering import Endpoint, attempt, outbox_row, sweep
+from imagemill.delivering import Endpoint, attempt, sweep
 from imagemill.ledger import open_ledger
-from imagemill.publishing import result_of, run_state
+from imagemill.publishing import close_run
 from imagemill.workshop import workshop_of
 
 
@@ -19,13 +19,9 @@ async def announce(run_id: str) -> str:
     receiver that is away never fails the run.
     """
     shop = workshop_of(run_id)
-    result = await result_of(shop)
-    summary = result.model_dump(mode="json", exclude={"results"})
-    if shop.endpoint is None:
-        await shop.ledger.end_run(run_id, run_state(result), summary)
+    row = await close_run(shop)
+    if row is None or shop.endpoint is None:
         return "none"
-    row = outbox_row(result, shop.endpoint, name=shop.batch.webhook, now=shop.ledger.now())
-    await shop.ledger.end_run(run_id, run_state(result), summary, event=row)
     after = await attempt(shop.ledger, row, shop.endpoint)
     if after.state != "delivered":
         get_run_logger().warning(

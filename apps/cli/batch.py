@@ -1,5 +1,6 @@
 """`imagemill batch`: run a batch here and now."""
 
+import asyncio
 import json
 import os
 import sys
@@ -23,8 +24,12 @@ from apps.runs import LocalRuns
 from apps.services.ensure import ensure_services
 from blocks.settings import Settings
 from imagemill.errors import RequestError, RunStopped
+from imagemill.intake import load_reference
+from imagemill.netguard import Guard
 from imagemill.planning import checked_batch
 from imagemill.prompt import find_style
+from imagemill.providers import split_name
+from imagemill.spool import check_output_folder
 
 
 def batch(
@@ -101,9 +106,20 @@ def batch(
 
 
 def check_early(fields: dict[str, Any]) -> None:
-    """Refuse what is plainly wrong before any service is started."""
-    checked_batch(**{**fields, "references": tuple(fields["references"])})
-    find_style(fields["style_name"], Settings().styles_dir)
+    """Refuse what is plainly wrong before any service is started; the flow checks it all again.
+
+    Not here, because only the Prefect server knows them: saved blocks.
+    """
+    settings = Settings()
+    batch = checked_batch(**{**fields, "references": tuple(fields["references"])})
+    find_style(batch.style_name, settings.styles_dir)
+    split_name(batch.provider)
+    if "://" in batch.webhook:
+        Guard.of(settings.webhook_private_hosts).check_url(batch.webhook)
+    for path in _own_files(fields["references"]):
+        asyncio.run(load_reference(str(path), [path.parent], guard=Guard()))
+    if batch.output_dir:
+        check_output_folder(Path(batch.output_dir).expanduser().absolute())
 
 
 def run(fields: dict[str, Any]) -> dict[str, Any]:
@@ -119,9 +135,13 @@ def run(fields: dict[str, Any]) -> dict[str, Any]:
 
 def _own_references(references: list[str], settings: Settings) -> dict[str, str]:
     """Whoever types a path here may read it: its folder is allowed for this run."""
-    folders = [str(Path(path).absolute().parent) for path in references if "://" not in path]
+    folders = [str(path.parent) for path in _own_files(references)]
     roots = [*folders, *filter(None, [settings.reference_roots])]
     return {"IMAGEMILL_REFERENCE_ROOTS": os.pathsep.join(roots)} if folders else {}
+
+
+def _own_files(references: list[str]) -> list[Path]:
+    return [Path(source).absolute() for source in references if "://" not in source]
 
 
 def read_prompts(file: Path | None) -> list[str]:
@@ -135,8 +155,9 @@ def read_prompts(file: Path | None) -> list[str]:
     try:
         text = sys.stdin.read() if str(file) == "-" else file.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise RequestError(
-            f"The prompts file {file} cannot be read ({type(error).__name__}).",
+            f"The prompts file {file} cannot be read: {why}.",
             remedy="Give a UTF-8 text file with one prompt a line.",
         ) from None
     return [line.strip() for line in text.splitlines() if line.strip()]

@@ -54,7 +54,7 @@ def demo(
 ) -> None:
     """Make 24 images in three styles by the embedded sketch provider, with failures on purpose.
 
-    Needs no key and no GPU. Run it twice: the second run re-uses what is paid already.
+    Needs no key and no GPU. Run it twice: the second run reuses what is paid already.
     """
     settings = Settings()
     folder = (out or settings.home / "demo").absolute()
@@ -171,7 +171,7 @@ def _close(
 def _counts(result: BatchResult) -> str:
     parts = [f"[bold]{result.success_count}[/] of {result.total} made"]
     if result.reused_count:
-        parts.append(f"[cyan]{result.reused_count} of them re-used: paid before, not again[/]")
+        parts.append(f"[cyan]{result.reused_count} of them reused: paid before, not again[/]")
     if result.retried_count:
         parts.append(f"{result.retried_count} after a retry")
     if result.failure_count:

@@ -98,7 +98,7 @@ def live_bar(total: int) -> Iterator[Callable[[Progress], None]]:
         bar.start()
         notes = [f"[green]{progress.succeeded - progress.reused} made[/]"]
         if progress.reused:
-            notes.append(f"[cyan]{progress.reused} re-used[/]")
+            notes.append(f"[cyan]{progress.reused} reused[/]")
         if progress.failed:
             notes.append(f"[red]{progress.failed} not made[/]")
         bar.update(task, completed=progress.completed, notes=" ".join(notes))
@@ -139,7 +139,7 @@ def _counts(result: dict[str, Any]) -> str:
     inside = [
         f"{result[field]} {word}"
         for field, word in (
-            ("reused_count", "re-used, paid before"),
+            ("reused_count", "reused, paid before"),
             ("retried_count", "after a retry"),
         )
         if result[field]
@@ -154,14 +154,14 @@ def _counts(result: dict[str, Any]) -> str:
 def _money(result: dict[str, Any]) -> str:
     line = f"${result['cost_usd']} spent"
     if float(result["saved_usd"]):
-        line += f", ${result['saved_usd']} saved by re-use"
+        line += f", ${result['saved_usd']} saved by reuse"
     elif result["reused_count"]:
-        line += f"; {result['reused_count']} re-used for nothing"
+        line += f"; {result['reused_count']} reused for nothing"
     return line
 
 
 def failure_table(result: dict[str, Any]) -> Table | None:
-    """Return failures by image, or None. Names images by number, never by prompt."""
+    """Return failures, equal ones together, or None. Names images by number, never by prompt."""
     failures = [
         (number, entry)
         for number, entry in enumerate(result["results"], 1)
@@ -170,8 +170,23 @@ def failure_table(result: dict[str, Any]) -> Table | None:
     if not failures:
         return None
     table = Table("image", "what", "why and what to do", title_justify="left", box=None)
-    for number, entry in failures[:20]:
-        table.add_row(str(number), entry["status"].replace("_", " "), escape(entry["error"]))
-    if len(failures) > 20:
-        table.add_row("…", "", f"and {len(failures) - 20} more in the gallery")
+    alike: dict[tuple[str, str], list[int]] = {}
+    for number, entry in failures:
+        alike.setdefault((entry["status"].replace("_", " "), entry["error"]), []).append(number)
+    for (status, error), numbers in list(alike.items())[:20]:
+        table.add_row(_ranges(numbers), status, escape(error))
+    if len(alike) > 20:
+        table.add_row("…", "", f"and {len(alike) - 20} other reasons in the gallery")
     return table
+
+
+def _ranges(numbers: list[int]) -> str:
+    """Return ascending numbers as people write them: 1-4, 7."""
+    spans: list[list[int]] = []
+    for number in numbers:
+        if spans and number == spans[-1][-1] + 1:
+            spans[-1] = [spans[-1][0], number]
+        else:
+            spans.append([number, number])
+    shown = [str(first) if first == last else f"{first}-{last}" for first, last in spans]
+    return ", ".join(shown[:8]) + (f" and {len(shown) - 8} more" if len(shown) > 8 else "")

@@ -92,9 +92,13 @@ def estimate(
     if as_json:
         sys.stdout.write(found.model_dump_json(indent=2) + "\n")
         return
+    images = f"{found.images} image{'s' if found.images > 1 else ''}"
+    prices = (
+        f"prices read {found.price_read_on}" if found.price_read_on else "drawn on this machine"
+    )
     out.print(
-        f"{found.images} image{'s' if found.images > 1 else ''}: [bold]${found.min_usd:.4f}[/] to ${found.max_usd:.4f} "
-        f"(prices read {found.price_read_on or 'from this machine'}; nothing was sent)"
+        f"{images} of {escape(found.model)}: [bold]${found.min_usd:.4f}[/] to "
+        f"${found.max_usd:.4f} ({prices}; nothing was sent)"
     )
     for warning in found.warnings:
         screen.print(f"[yellow]{escape(warning)}[/]")

@@ -39,7 +39,7 @@ def reserve(connection: Connection, ask: Ask, *, now: datetime) -> Granted | Reu
 
     Raises:
         KeyHeld: another live process has it on the wire.
-        AmbiguousOutcome: an attempt of this chain of runs, or of the re-use window, may have been
+        AmbiguousOutcome: an attempt of this chain of runs, or of the reuse window, may have been
             billed; it is sent again only when `ask.resend_ambiguous`.
     """
     _one_at_a_time(connection, ask.key)

@@ -20,7 +20,7 @@ class Ask(BaseModel):
 
     Attributes:
         key: The request key.
-        lineage: Id of the first run of this chain of resumes; its own images are re-used for ever.
+        lineage: Id of the first run of this chain of resumes; its own images are reused for ever.
         holder: Which process asks (`holder.holder()`).
         worst_case_usd: Held until the outcome is known.
         reuse_within_s: How old another run's image may be to count as this one.

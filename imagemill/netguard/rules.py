@@ -15,6 +15,7 @@ MAX_URL_CHARS = 2048
 PRIVATE_HOSTS_REMEDY = (
     "If this host is yours, add it to webhook_private_hosts / IMAGEMILL_WEBHOOK_PRIVATE_HOSTS."
 )
+NEVER_REMEDY = "No list can allow it; give the address of a receiver."
 
 Address = IPv4Address | IPv6Address
 
@@ -126,7 +127,7 @@ class Guard:
             if not allowed(address):
                 raise UrlRefused(
                     f"{host} leads to {address}, which is not a public address.",
-                    remedy=PRIVATE_HOSTS_REMEDY,
+                    remedy=PRIVATE_HOSTS_REMEDY if _is_anybodys(address) else NEVER_REMEDY,
                 )
 
 

@@ -129,7 +129,7 @@ def test_a_lost_answer_is_listed_with_its_price_and_finished_on_request(mill, wo
 
 
 def test_a_second_run_pays_nothing_and_another_style_is_new(mill, words):
-    """Equal requests are shared within the re-use window; a style makes different ones."""
+    """Equal requests are shared within the reuse window; a style makes different ones."""
     prompts = words(3)
     first = mill.run(prompts)
     second = mill.run(prompts)
@@ -243,7 +243,7 @@ def due(mill):
 @pytest.mark.postgres
 @pytest.mark.parametrize("ledger_address", ["postgres"], indirect=True)
 def test_a_ledger_on_postgresql_tells_the_same(mill, words):
-    """IMAGEMILL_DATABASE_URL chooses; re-use, money and states are the same."""
+    """IMAGEMILL_DATABASE_URL chooses; reuse, money and states are the same."""
     prompts = words(3)
     mill.fake.script(faults=[{"kind": "prompt_blocked", "prompt": "number 3 of"}])
     first = mill.run(prompts)

@@ -132,7 +132,7 @@ def test_the_demo_runs_and_a_second_one_pays_nothing(cli, mill, tmp_path):
     assert (out / "contact-sheet.png").is_file()
     assert len((out / "webhooks.jsonl").read_text().splitlines()) == 3
     second = cli("demo", "--out", str(out))
-    assert "23 re-used" in second.stderr
+    assert "23 reused" in second.stderr
 
 
 @pytest.mark.timeout(300)

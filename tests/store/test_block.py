@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from blocks.settings import Settings, local_secrets, write_json
 from blocks.store import ArtifactStore, default_settings, forget_stores, load_store
-from imagemill.errors import ServiceError, StoreMisconfigured
+from imagemill.errors import RequestError, ServiceError, StoreMisconfigured
 from imagemill.store.base import ContentStore
 from imagemill.store.s3 import S3Settings
 from tests.store.conftest import image, plain_settings
@@ -129,7 +129,7 @@ async def test_with_nothing_the_ways_out_are_named():
     """No block, no variables, no local server: the error says both ways to get a store."""
     with pytest.raises(StoreMisconfigured, match=r"imagemill up.*IMAGEMILL_S3_BUCKET"):
         await load_store()
-    with pytest.raises(StoreMisconfigured, match="no Prefect server is configured"):
+    with pytest.raises(RequestError, match="no Prefect server is configured"):
         await load_store("team")
 
 
@@ -184,7 +184,7 @@ class TestWithServer:
         """A server that knows no store at all: `default` is the environment's, others are none."""
         monkeypatch.setenv("IMAGEMILL_S3_BUCKET", "mine")
         assert (await load_store()).settings.bucket == "mine"
-        with pytest.raises(StoreMisconfigured, match="saved are: none"):
+        with pytest.raises(RequestError, match="saved are: none"):
             await load_store("team")
 
     async def test_a_saved_block_is_loaded(self, moto_url, monkeypatch):
@@ -198,7 +198,7 @@ class TestWithServer:
             store = await load_store(name)
             assert store.settings == settings
         assert await store.put_bytes(*image()) is True
-        with pytest.raises(StoreMisconfigured, match="saved are: default, team"):
+        with pytest.raises(RequestError, match="saved are: default, team"):
             await load_store("nobody")
 
     async def test_a_changed_block_is_noticed(self, monkeypatch):

@@ -91,7 +91,7 @@ def test_what_was_not_made_is_told_apart_by_tone(tmp_path, status, tone):
 
 
 def test_a_reused_image_wears_a_badge(tmp_path):
-    """Re-use shows on the image itself, and nothing else about it changes."""
+    """Reuse shows on the image itself, and nothing else about it changes."""
     made = image_result(tmp_path)
     reused = made.model_copy(update={"reused": True, "status": "reused"})
     one, other = (opened(contact_sheet([r], title="T")) for r in (made, reused))

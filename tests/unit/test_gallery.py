@@ -98,14 +98,14 @@ def test_every_fact_is_on_the_page(tmp_path):
 
 
 def test_money_is_told_honestly(tmp_path):
-    """Re-use counts as saved, an ambiguous image as perhaps not billed, a retry is not hidden."""
+    """Reuse counts as saved, an ambiguous image as perhaps not billed, a retry is not hidden."""
     page = page_of([
         image_result(tmp_path, index=0, status="reused"),
         image_result(tmp_path, index=1, status="ambiguous"),
         image_result(tmp_path, index=2, status="failed", attempts=3),
         image_result(tmp_path, index=3, status="not_started"),
     ])  # fmt: skip
-    assert "saved by re-use" in page
+    assert "saved by reuse" in page
     assert "of it perhaps not billed" in page
     assert "up to $0.039" in page
     assert "3 attempts" in page

@@ -65,7 +65,7 @@ async def test_a_paid_key_is_reused_within_the_window(ledger):
 
 
 async def test_another_run_makes_a_new_image_after_the_window(ledger, clock):
-    """A nightly batch makes new images: what another run paid 16 minutes ago is not re-used."""
+    """A nightly batch makes new images: what another run paid 16 minutes ago is not reused."""
     granted = await ledger.reserve(ask())
     await ledger.paid(granted.reservation_id, payment())
     clock.forward(minutes=16)

@@ -73,7 +73,7 @@ def test_the_summary_tells_what_was_spent_saved_and_unsure(batch):
     assert "# 3 of 11 images · A\\|B" in text
     assert "| Spent in this run | $0.117 |" in text
     assert "| of it perhaps not billed (1 image) | $0.039 |" in text
-    assert "| Saved by re-use (1 image) | $0.039 |" in text
+    assert "| Saved by reuse (1 image) | $0.039 |" in text
     assert r"gemini · m\_1 · 1 h 2 min · 1 image needed more than one attempt" in text
 
 
@@ -107,7 +107,7 @@ def test_what_people_see_in_prefect_holds_no_prompt(batch):
 
 
 def test_the_table_has_a_row_for_every_image(batch):
-    """Rows are flat, JSON-able, in input order from 1, and say what re-use saved."""
+    """Rows are flat, JSON-able, in input order from 1, and say what reuse saved."""
     rows = table_rows(batch)
     assert [row["image"] for row in rows] == list(range(1, 12))
     assert rows[0] == {"image": 1, "status": "made", "link": "[open](https://images.example/0.png)",

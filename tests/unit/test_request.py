@@ -70,7 +70,7 @@ def test_a_result_entry_has_the_documents_fields():
 
 
 def test_a_batch_result_counts_and_adds_up():
-    """Re-used images are saved, not spent; ambiguous ones are spent."""
+    """Reused images are saved, not spent; ambiguous ones are spent."""
     price = Decimal("0.03")
     results = (
         image_result(cost_usd=price, attempts=2),

@@ -1,6 +1,5 @@
 """Files are whole or absent, folders are proven before anything is paid, readable names come out."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -107,15 +106,12 @@ def test_a_picture_is_handed_out_under_a_readable_name(spool, tmp_path):
     assert names_in(tmp_path / "out") == ["0001-abc.png"]
 
 
-def test_a_disk_without_hard_links_gets_a_copy(spool, tmp_path, monkeypatch):
-    """Another disk or a FAT stick: the bytes are copied."""
-
-    def no_links(*_args):
-        raise OSError("not here")
-
-    monkeypatch.setattr(os, "link", no_links)
+def test_editing_what_was_handed_out_leaves_the_kept_picture_alone(spool, tmp_path):
+    """A retouched file in the output folder must not become what the next run reuses."""
     place = spool.shelve(spool.keep(KEY, 7, DATA, note()))
-    assert hand_out(place, tmp_path / "out", "1.png").read_bytes() == DATA
+    with hand_out(place, tmp_path / "out", "1.png").open("r+b") as file:
+        file.write(b"RETOUCHED")
+    assert place.read_bytes() == DATA
 
 
 def test_an_output_folder_that_cannot_be_written_is_named(spool, tmp_path):
