@@ -4,8 +4,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select, update
 
-from imagemill.ledger.money import insert_once
-from imagemill.ledger.schema import outbox
+from imagemill.ledger.schema import insert_once, outbox
 from imagemill.ledger.values import OutboxRow
 
 
