@@ -16,6 +16,7 @@ from imagemill.errors import (
     AnswerLost,
     ArtifactError,
     Billing,
+    BudgetExceeded,
     ImagemillError,
     KeyHeld,
     LedgerError,
@@ -25,7 +26,7 @@ from imagemill.errors import (
     StoreUnavailable,
 )
 from imagemill.ledger import Ask, Granted, Orphaned, Reused
-from imagemill.ledger.values import Payment
+from imagemill.ledger.values import Account, Payment
 from imagemill.providers.base import GeneratedImage
 from imagemill.request import ImageRequest, ImageResult
 from imagemill.results import made_result
@@ -74,11 +75,28 @@ async def _paid_image(shop: Workshop, index: int, *, attempt: int) -> tuple[Reus
         except KeyHeld:
             if time.monotonic() > deadline:
                 raise
+        except BudgetExceeded as error:
+            await _room_for(shop, error)
+            continue
         else:
             if isinstance(answer, Granted):
                 return await _to_the_end(keeping)
             return answer, await _local_file(shop, shop.requests[index].key, answer)
         await asyncio.sleep(HELD_POLL_S)
+
+
+async def _room_for(shop: Workshop, refused: BudgetExceeded) -> None:
+    """Wait for a reservation of this run to settle: it may cost less than it holds.
+
+    When none is left the budget is used up, and nothing more is sent.
+
+    Raises:
+        BudgetExceeded: for good.
+    """
+    if not shop.unsettled:
+        shop.stopped = shop.stopped or refused
+        raise refused
+    await shop.unsettled.next()
 
 
 async def _reserved_or_settled(shop: Workshop, index: int, *, attempt: int) -> Granted | Reused:
@@ -87,12 +105,19 @@ async def _reserved_or_settled(shop: Workshop, index: int, *, attempt: int) -> G
         shop.attempts[index] = attempt - 1
         raise shop.stopped
     ask = _ask(shop, request, attempt=attempt)
-    answer = await _reserved(shop, ask)
+    try:
+        answer = await _reserved(shop, ask)
+    except BudgetExceeded:
+        shop.attempts[index] = attempt - 1
+        raise
+    shop.attempts[index] = attempt
     if isinstance(answer, Orphaned):
         await _settle_orphan(shop, request.key, answer)
         answer = await _reserved(shop, ask)
     if isinstance(answer, Orphaned):
         raise KeyHeld("An unfinished attempt at this image is being settled elsewhere.")
+    if isinstance(answer, Granted):
+        shop.unsettled.opened(answer.reservation_id)
     return answer
 
 
@@ -114,6 +139,7 @@ def _ask(shop: Workshop, request: ImageRequest, *, attempt: int) -> Ask:
         run_id=shop.run.id,
         lineage=shop.run.lineage,
         holder=shop.run.holder,
+        deployment=shop.run.deployment,
         provider=request.provider,
         model=request.model,
         worst_case_usd=shop.capabilities.worst_case_usd(request),
@@ -155,6 +181,7 @@ async def _answered(
         raise
     except Exception:
         await shop.ledger.ambiguous(reservation_id, error_class="unexpected")
+        shop.unsettled.settled(reservation_id)
         raise
     shop.pacer.went_well()
     seconds = round(time.monotonic() - started, 3)
@@ -179,10 +206,21 @@ async def _kept(
         raise
     finally:
         shop.desk.release()
-    await shop.ledger.paid(reservation_id, spooled.payment)
+    above = await shop.ledger.paid(reservation_id, spooled.payment)
+    shop.unsettled.settled(reservation_id)
+    if above:
+        shop.stopped = shop.stopped or _billed_above(spooled.payment, above)
     path = await asyncio.to_thread(shop.spool.shelve, spooled)
     paid = Reused(**dict(spooled.payment), reservation_id=reservation_id, run_id=shop.run.id)
     return paid, path
+
+
+def _billed_above(payment: Payment, account: Account) -> BudgetExceeded:
+    return BudgetExceeded(
+        f"The provider billed ${payment.cost_usd} for an image, more than its worst case in the "
+        f"catalog; ${account.spent_usd} is spent of a ceiling of ${account.cap_usd}.",
+        remedy="Nothing more is sent. Correct the model's price in your catalog file, then resume.",
+    )
 
 
 def _decoded_and_spooled(
@@ -239,6 +277,7 @@ async def _lost(shop: Workshop, reservation_id: int, *, error_class: str) -> Non
         await shop.ledger.failed(reservation_id, error_class=error_class)
     else:
         await shop.ledger.ambiguous(reservation_id, error_class=error_class)
+    shop.unsettled.settled(reservation_id)
 
 
 async def _record_failure(shop: Workshop, reservation_id: int, error: ImagemillError) -> None:
@@ -248,8 +287,11 @@ async def _record_failure(shop: Workshop, reservation_id: int, error: ImagemillE
         shop.stopped = error
     if error.billing is Billing.UNKNOWN:
         error.cost_usd = await shop.ledger.ambiguous(reservation_id, error_class=error.error_class)
-        return
-    await shop.ledger.failed(reservation_id, error_class=error.error_class, cost_usd=error.cost_usd)
+    else:
+        await shop.ledger.failed(
+            reservation_id, error_class=error.error_class, cost_usd=error.cost_usd
+        )
+    shop.unsettled.settled(reservation_id)
 
 
 async def _local_file(shop: Workshop, key: str, paid: Reused) -> Path:
