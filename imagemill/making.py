@@ -6,6 +6,7 @@ last; an attempt that starts over finds what is paid and only finishes it.
 
 import asyncio
 import time
+from collections.abc import Awaitable
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -67,22 +68,56 @@ async def _paid_image(shop: Workshop, index: int, *, attempt: int) -> tuple[Reus
     """
     deadline = time.monotonic() + shop.capabilities.timeout_s + 60
     while True:
+        if shop.stopped:
+            return await _paid_before(shop, index, shop.stopped, attempt=attempt)
         try:
-            async with shop.slot():
-                answer = await _reserved_or_settled(shop, index, attempt=attempt)
-                if isinstance(answer, Granted):
-                    keeping = await _answered(shop, shop.requests[index], answer.reservation_id)
+            found = await _asked_once(shop, index, attempt=attempt)
         except KeyHeld:
             if time.monotonic() > deadline:
                 raise
+            await asyncio.sleep(HELD_POLL_S)
         except BudgetExceeded as error:
             await _room_for(shop, error)
-            continue
         else:
-            if isinstance(answer, Granted):
-                return await _to_the_end(keeping)
-            return answer, await _local_file(shop, shop.requests[index].key, answer)
-        await asyncio.sleep(HELD_POLL_S)
+            if found:
+                return await found
+
+
+async def _asked_once(
+    shop: Workshop, index: int, *, attempt: int
+) -> Awaitable[tuple[Reused, Path]] | None:
+    """Ask the ledger, and the provider if it must be; None when the run stopped meanwhile.
+
+    Returns what is left to wait for: the keeping of an answer, or the file of a paid one.
+    """
+    async with shop.slot():
+        if shop.stopped:
+            return None
+        answer = await _reserved_or_settled(shop, index, attempt=attempt)
+        if isinstance(answer, Granted):
+            keeping = await _answered(shop, shop.requests[index], answer.reservation_id)
+            return _to_the_end(keeping)
+    return _with_file(shop, index, answer)
+
+
+async def _with_file(shop: Workshop, index: int, paid: Reused) -> tuple[Reused, Path]:
+    return paid, await _local_file(shop, shop.requests[index].key, paid)
+
+
+async def _paid_before(
+    shop: Workshop, index: int, why: ImagemillError, *, attempt: int
+) -> tuple[Reused, Path]:
+    """Nothing is sent any more; what is paid is delivered all the same.
+
+    Raises:
+        ImagemillError: `why` the run stopped, where this image is not paid.
+    """
+    request = shop.requests[index]
+    found = await shop.ledger.reused(_ask(shop, request, attempt=attempt))
+    if found is None:
+        shop.attempts[index] = attempt - 1
+        raise why
+    return await _with_file(shop, index, found)
 
 
 async def _room_for(shop: Workshop, refused: BudgetExceeded) -> None:
@@ -101,9 +136,6 @@ async def _room_for(shop: Workshop, refused: BudgetExceeded) -> None:
 
 async def _reserved_or_settled(shop: Workshop, index: int, *, attempt: int) -> Granted | Reused:
     request = shop.requests[index]
-    if shop.stopped:
-        shop.attempts[index] = attempt - 1
-        raise shop.stopped
     ask = _ask(shop, request, attempt=attempt)
     try:
         answer = await _reserved(shop, ask)
