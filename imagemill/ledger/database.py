@@ -115,13 +115,14 @@ class GroupCommit:
 
 def _attempt(connection: Connection, operation: Operation[T]) -> tuple[T | None, Exception | None]:
     """Run one operation of a group; its failure undoes itself and leaves its neighbours alone."""
-    savepoint = connection.begin_nested()
+    # Said to SQLite itself: SQLAlchemy compiles a new statement for every savepoint it names.
+    connection.exec_driver_sql("SAVEPOINT operation")
     try:
         value = operation(connection)
     except Exception as error:
-        savepoint.rollback()
+        connection.exec_driver_sql("ROLLBACK TO operation")
         return None, translated(error) if isinstance(error, SQLAlchemyError) else error
-    savepoint.commit()
+    connection.exec_driver_sql("RELEASE operation")
     return value, None
 
 

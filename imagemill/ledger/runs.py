@@ -4,11 +4,11 @@ import json
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, insert, select, text, update
 
 from imagemill.errors import RequestError
 from imagemill.ledger.holder import is_dead
-from imagemill.ledger.schema import run_events, run_items, runs, upsert
+from imagemill.ledger.schema import run_events, run_items, runs
 from imagemill.ledger.values import RunRow, RunState
 from imagemill.request import ImageResult
 
@@ -132,32 +132,38 @@ def end(
     now: datetime,
 ) -> None:
     """The run is over; `summary` is its result without the images."""
-    text = None if summary is None else json.dumps(summary, default=str, ensure_ascii=False)
+    said = None if summary is None else json.dumps(summary, default=str, ensure_ascii=False)
     connection.execute(
-        update(runs).where(runs.c.id == run_id).values(state=state, summary=text, ended_at=now)
+        update(runs).where(runs.c.id == run_id).values(state=state, summary=said, ended_at=now)
     )
     note(connection, run_id, state, {}, now=now)
+
+
+_KEEP_ITEM = text(
+    "INSERT INTO run_items (run_id, idx, key, status, result) "
+    "VALUES (:run_id, :idx, :key, :status, :result) ON CONFLICT (run_id, idx) DO UPDATE SET "
+    "key = excluded.key, status = excluded.status, result = excluded.result"
+)
 
 
 def keep_item(connection: Connection, run_id: str, result: ImageResult) -> None:
     """Write what happened to one image, replacing what an earlier attempt had written."""
     said = {"key": result.key, "status": result.status, "result": result.model_dump_json()}
-    statement = upsert(connection, run_items).values(run_id=run_id, idx=result.index, **said)
-    connection.execute(statement.on_conflict_do_update(index_elements=["run_id", "idx"], set_=said))
+    connection.execute(_KEEP_ITEM, {"run_id": run_id, "idx": result.index, **said})
 
 
 def items(connection: Connection, run_id: str) -> list[ImageResult]:
     """Return the run's results so far, in input order."""
     query = select(run_items.c.result).where(run_items.c.run_id == run_id).order_by(run_items.c.idx)
-    return [ImageResult.model_validate_json(text) for text in connection.execute(query).scalars()]
+    return [ImageResult.model_validate_json(said) for said in connection.execute(query).scalars()]
 
 
 def note(
     connection: Connection, run_id: str, kind: str, data: dict[str, Any], *, now: datetime
 ) -> None:
     """Append to the run's event log."""
-    text = json.dumps(data, default=str, ensure_ascii=False)
-    connection.execute(insert(run_events).values(run_id=run_id, at=now, type=kind, data=text))
+    said = json.dumps(data, default=str, ensure_ascii=False)
+    connection.execute(insert(run_events).values(run_id=run_id, at=now, type=kind, data=said))
 
 
 def events(connection: Connection, run_id: str, after: int) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ Money is kept as whole nano-dollars, so that sums are exact in SQL on both datab
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -21,7 +22,9 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    TextClause,
     TypeDecorator,
+    bindparam,
     text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -72,7 +75,16 @@ def upsert(connection: Connection, table: Table) -> Any:  # noqa: ANN401 - one o
 
 def insert_once(connection: Connection, table: Table, values: dict[str, Any]) -> None:
     """Insert unless another transaction was faster."""
-    connection.execute(upsert(connection, table).values(values).on_conflict_do_nothing())
+    connection.execute(_unless_there(table, tuple(values)), values)
+
+
+@cache
+def _unless_there(table: Table, columns: tuple[str, ...]) -> TextClause:
+    """Both databases understand it; SQLAlchemy's own ON CONFLICT is compiled anew at each call."""
+    names, places = ", ".join(columns), ", ".join(f":{name}" for name in columns)
+    return text(
+        f"INSERT INTO {table.name} ({names}) VALUES ({places}) ON CONFLICT DO NOTHING"  # noqa: S608
+    ).bindparams(*(bindparam(name, type_=table.c[name].type) for name in columns))
 
 
 metadata = MetaData()
