@@ -2,7 +2,7 @@
 
 import typer
 
-from apps.cli import batch, demo, shelf
+from apps.cli import batch, demo, shelf, webhooks
 from apps.cli import services as local_services
 from apps.cli.screen import guarded
 
@@ -26,6 +26,7 @@ app.command("up")(guarded(local_services.up))
 app.command("down")(guarded(local_services.down))
 app.command("status")(guarded(local_services.status))
 app.command("doctor")(guarded(local_services.doctor))
+app.add_typer(webhooks.app, name="webhooks")
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """The ledger as the rest of the house sees it: one awaitable method a fact."""
 
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -11,6 +11,7 @@ from imagemill.ledger import mailbox, money, runs
 from imagemill.ledger.database import Transactions, open_transactions
 from imagemill.ledger.values import (
     Ask,
+    EventState,
     Granted,
     Money,
     Orphaned,
@@ -141,9 +142,34 @@ class Ledger:
         """Put a webhook event into the outbox, once."""
         await self._db.run(lambda c: mailbox.put(c, row))
 
-    async def due_events(self, *, limit: int = 100) -> list[OutboxRow]:
-        """Return the webhook events whose time has come."""
-        return await self._db.run(lambda c: mailbox.due(c, now=self.now(), limit=limit))
+    async def claim_event(self, *, for_s: float, event_id: str | None = None) -> OutboxRow | None:
+        """Take one webhook event whose time has come, for so long; see `mailbox.claim`."""
+        until = self.now() + timedelta(seconds=for_s)
+        return await self._db.run(
+            lambda c: mailbox.claim(c, now=self.now(), until=until, event_id=event_id)
+        )
+
+    async def list_events(
+        self, *, state: EventState | None = None, run_id: str | None = None, limit: int = 100
+    ) -> list[OutboxRow]:
+        """Return webhook events, newest first."""
+        return await self._db.run(
+            lambda c: mailbox.listed(c, state=state, run_id=run_id, limit=limit)
+        )
+
+    async def count_events(self) -> dict[str, int]:
+        """Return how many webhook events are pending, delivered and dead."""
+        return await self._db.run(mailbox.counts)
+
+    async def requeue_events(
+        self, event_ids: Collection[str] = (), *, dead: bool = False, run_id: str | None = None
+    ) -> list[str]:
+        """Make webhook events due now, under their own ids; see `mailbox.requeue`."""
+        return await self._db.run(
+            lambda c: mailbox.requeue(
+                c, now=self.now(), event_ids=event_ids, dead=dead, run_id=run_id
+            )
+        )
 
     async def event(self, event_id: str) -> OutboxRow | None:
         """Return one webhook event, or None."""

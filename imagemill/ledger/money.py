@@ -167,9 +167,10 @@ def _close(connection: Connection, reservation_id: int, **values: Any) -> Row[An
     raise LedgerError(f"Reservation {reservation_id} is {state}; it cannot be closed again.")
 
 
-def _charge(
+def charge(
     connection: Connection, row: Row[Any], *, kind: str, amount_usd: Decimal, now: datetime
 ) -> None:
+    """Book an amount to a reservation's key and run; a refund is negative, nothing is not booked."""
     if amount_usd:
         connection.execute(
             insert(charges).values(
@@ -189,7 +190,7 @@ def paid(connection: Connection, reservation_id: int, payment: Payment, *, now: 
     )  # fmt: skip
     counted = row.reserved_usd if row.state == "ambiguous" else Decimal(0)
     kind = "settlement" if counted else "image"
-    _charge(connection, row, kind=kind, amount_usd=payment.cost_usd - counted, now=now)
+    charge(connection, row, kind=kind, amount_usd=payment.cost_usd - counted, now=now)
 
 
 def failed(
@@ -205,7 +206,7 @@ def failed(
         connection, reservation_id, state="failed" if error_class else "released",
         error_class=error_class or None, charged_usd=cost_usd, closed_at=now,
     )  # fmt: skip
-    _charge(connection, row, kind="failure", amount_usd=cost_usd, now=now)
+    charge(connection, row, kind="failure", amount_usd=cost_usd, now=now)
 
 
 def ambiguous(
@@ -216,7 +217,7 @@ def ambiguous(
         connection, reservation_id, state="ambiguous", error_class=error_class, closed_at=now
     )
     if row.state == "open":
-        _charge(connection, row, kind="ambiguous", amount_usd=row.reserved_usd, now=now)
+        charge(connection, row, kind="ambiguous", amount_usd=row.reserved_usd, now=now)
     reserved: Decimal = row.reserved_usd
     return reserved
 

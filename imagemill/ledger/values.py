@@ -12,6 +12,8 @@ RunState = Literal[
     "running", "completed", "completed_with_failures", "failed", "crashed", "cancelled"
 ]
 
+EventState = Literal["pending", "delivered", "dead"]
+
 _FROZEN = ConfigDict(frozen=True, hide_input_in_errors=True)
 
 
@@ -118,7 +120,7 @@ class OutboxRow(BaseModel):
     url: str
     type: str
     body: str
-    state: Literal["pending", "delivered", "dead"] = "pending"
+    state: EventState = "pending"
     attempts: int = 0
     next_attempt_at: datetime
     last_status: int | None = None
