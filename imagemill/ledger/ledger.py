@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from imagemill.ledger import mailbox, money, runs
+from imagemill.ledger import mailbox, money, runs, settling
 from imagemill.ledger.database import Transactions, open_transactions
 from imagemill.ledger.values import (
     Ask,
@@ -17,9 +17,11 @@ from imagemill.ledger.values import (
     Orphaned,
     OutboxRow,
     Payment,
+    Question,
     Reused,
     RunRow,
     RunState,
+    Settlement,
 )
 from imagemill.request import ImageResult
 
@@ -178,6 +180,32 @@ class Ledger:
     async def update_event(self, row: OutboxRow) -> None:
         """Write back what a delivery attempt changed."""
         await self._db.run(lambda c: mailbox.update_row(c, row))
+
+    async def open_questions(self, run_id: str | None = None) -> list[Question]:
+        """Return every ambiguous reservation, oldest first."""
+        return await self._db.run(lambda c: settling.open_questions(c, run_id))
+
+    async def settle(self, reservation_id: int, *, billed: bool) -> Settlement:
+        """Write down whether a lost answer was billed; see `settling.settle`."""
+        return await self._db.run(
+            lambda c: settling.settle(c, reservation_id, billed=billed, now=self.now())
+        )
+
+    async def left_open(self) -> list[Question]:
+        """Return reservations that dead or silent processes hold open."""
+        return await self._db.run(lambda c: settling.left_open(c, now=self.now()))
+
+    async def left_running(self) -> list[RunRow]:
+        """Return runs marked running with nobody there."""
+        return await self._db.run(lambda c: settling.left_running(c, now=self.now()))
+
+    async def living_runs(self) -> list[RunRow]:
+        """Return runs that are running, as far as anybody can tell."""
+        return await self._db.run(lambda c: settling.living(c, now=self.now()))
+
+    async def give_up_run(self, run: RunRow) -> bool:
+        """Mark a run crashed that has nobody any more; False when it showed life meanwhile."""
+        return await self._db.run(lambda c: settling.give_up(c, run, now=self.now()))
 
     def close(self) -> None:
         """Finish what is under way and close the database."""
