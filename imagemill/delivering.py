@@ -3,6 +3,7 @@
 An event keeps one id for ever, so a receiver that got it twice can tell.
 """
 
+import asyncio
 import random
 from collections.abc import Awaitable, Callable, Collection
 from datetime import datetime, timedelta
@@ -17,6 +18,9 @@ from imagemill.webhook import DeliveryReport, batch_event, deliver, next_attempt
 
 IN_PERSON_S = 60.0
 """How long a row belongs to whoever wrote or claimed it: more than the 16 s an attempt may take."""
+
+AT_ONCE = 8
+"""Deliveries of one sweep at a time; one that is never answered takes 16 s."""
 
 
 class Endpoint(Protocol):
@@ -96,12 +100,21 @@ async def sweep(ledger: Ledger, endpoint_of: EndpointOf, *, limit: int = 100) ->
     """Deliver every event whose time has come; returns the rows as they are afterwards.
 
     A row whose endpoint cannot be found any more waits for its next turn; it stops nobody else. Two
-    sweeps at the same moment share the work: each row is claimed before it is sent.
+    sweeps at the same moment share the work: each row is claimed before it is sent. Several go at
+    once, so that a receiver that answers nothing holds nobody else up.
     """
-    rows: list[OutboxRow] = []
-    while len(rows) < limit and (row := await ledger.claim_event(for_s=IN_PERSON_S)):
-        rows.append(await _attempted(ledger, row, endpoint_of))
-    return rows
+    turns = iter(range(limit))
+    rows: dict[int, OutboxRow] = {}
+
+    async def deliver_in_turn() -> None:
+        for turn in turns:
+            row = await ledger.claim_event(for_s=IN_PERSON_S)
+            if row is None:
+                return
+            rows[turn] = await _attempted(ledger, row, endpoint_of)
+
+    await asyncio.gather(*(deliver_in_turn() for _ in range(AT_ONCE)))
+    return [row for _, row in sorted(rows.items())]
 
 
 async def replay(
@@ -127,14 +140,18 @@ async def replay(
     Raises:
         RequestError: a named event is not known, or the run has none; nothing was sent.
     """
-    rows = []
-    for event_id in await ledger.requeue_events(event_ids, dead=dead, run_id=run_id):
-        row = await ledger.claim_event(for_s=IN_PERSON_S, event_id=event_id)
-        if row is not None:
-            rows.append(await _attempted(ledger, row, endpoint_of))
-        elif taken := await ledger.event(event_id):
-            rows.append(taken)
-    return rows
+    places = asyncio.Semaphore(AT_ONCE)
+
+    async def again(event_id: str) -> OutboxRow | None:
+        async with places:
+            row = await ledger.claim_event(for_s=IN_PERSON_S, event_id=event_id)
+            if row is None:
+                return await ledger.event(event_id)
+            return await _attempted(ledger, row, endpoint_of)
+
+    ids = await ledger.requeue_events(event_ids, dead=dead, run_id=run_id)
+    rows = await asyncio.gather(*(again(event_id) for event_id in ids))
+    return [row for row in rows if row is not None]
 
 
 async def _attempted(ledger: Ledger, row: OutboxRow, endpoint_of: EndpointOf) -> OutboxRow:

@@ -115,6 +115,25 @@ async def test_two_sweeps_at_the_same_moment_deliver_no_row_twice(
     assert len(receiver.received) == 40
 
 
+async def test_a_receiver_that_answers_nothing_holds_nobody_up(ledger, clock, receiver, directory):
+    """While one delivery waits for its answer, the others of the sweep go out."""
+    ids = await queued(ledger, directory, 12)
+    clock.pass_s(IN_PERSON_S + 1)
+    others_done = asyncio.Event()
+
+    async def endpoint_of(name):
+        if name == "run-000":
+            await others_done.wait()
+        endpoint = await directory(name)
+        if len(directory.asked) == 11:
+            others_done.set()
+        return endpoint
+
+    rows = await sweep(ledger, endpoint_of)
+    assert sorted(row.event_id for row in rows) == ids
+    assert directory.asked[-1][0] == "run-000"
+
+
 async def test_what_a_dead_sweep_had_claimed_is_due_again(ledger, clock, receiver, directory):
     """A claim is a lease: nobody holds an event for ever."""
     (event_id,) = await queued(ledger, directory, 1)
@@ -159,8 +178,9 @@ async def test_dead_letters_are_seen_and_sent_again_under_their_ids(
     receiver.answer_next(503)
     rows = await replay(ledger, directory, dead=True)
     assert [row.event_id for row in rows] == ids
-    assert [row.state for row in rows] == ["pending", "delivered", "delivered"]
-    assert (rows[0].attempts, rows[0].last_error) == (1, "127.0.0.1 answered 503.")
+    assert sorted(row.state for row in rows) == ["delivered", "delivered", "pending"]
+    (waits,) = [row for row in rows if row.state == "pending"]
+    assert (waits.attempts, waits.last_error) == (1, "127.0.0.1 answered 503.")
     clock.pass_s(60)
     await sweep(ledger, directory)
     assert await ledger.count_events() == {"delivered": 4}
