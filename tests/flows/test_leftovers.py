@@ -18,6 +18,7 @@ from apps.checkup import checkup
 from apps.cli import app
 from apps.cli.screen import screen
 from apps.leftovers import find_leftovers
+from apps.slots import release
 from blocks.settings import Settings
 from tests.flows.test_crash import AT_ONCE, command, count  # noqa: F401 - a fixture
 
@@ -35,6 +36,31 @@ def active_slots() -> int:
 
 def left_behind() -> str:
     return next(finding.found for finding in checkup(Settings()) if finding.what == "left behind")
+
+
+def end_earlier_runs() -> None:
+    """Say of runs that other tests killed what the heartbeat automation says after 75 s."""
+
+    async def ended() -> None:
+        async with get_client() as client:
+            running = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING]))
+            for run in await client.read_flow_runs(flow_run_filter=FlowRunFilter(state=running)):
+                await client.set_flow_run_state(run.id, Crashed(), force=True)
+
+    asyncio.run(ended())
+
+
+@pytest.fixture(autouse=True)
+def _nothing_held(mill):
+    """Other tests kill runs, too: what these held is released first."""
+    end_earlier_runs()
+
+    async def released() -> None:
+        for limit in (await find_leftovers(Settings())).limits:
+            await release(limit)
+
+    asyncio.run(released())
+    assert active_slots() == 0
 
 
 @pytest.fixture
@@ -56,7 +82,6 @@ def test_what_a_killed_run_held_is_found_and_freed_and_a_living_ones_is_not(
     mill, words, command, freed  # noqa: F811
 ):  # fmt: skip
     """kill -9 in mid-flight: each reservation is settled, the run crashed, its slots free at once."""
-    assert active_slots() == 0
     mill.fake.script(latency_s=20)
     process = command(words(20))
     process.until(lambda: mill.fake.stats.requests >= AT_ONCE)
@@ -97,18 +122,6 @@ def take(slots: int, *, lease: bool) -> None:
     asyncio.run(taken())
 
 
-def end_earlier_runs() -> None:
-    """Say of runs that other tests killed what the heartbeat automation says after 75 s."""
-
-    async def ended() -> None:
-        async with get_client() as client:
-            running = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING]))
-            for run in await client.read_flow_runs(flow_run_filter=FlowRunFilter(state=running)):
-                await client.set_flow_run_state(run.id, Crashed(), force=True)
-
-    asyncio.run(ended())
-
-
 def test_a_run_of_another_ledger_may_hold_slots_so_they_are_left_alone(mill, freed):
     """Somebody on another machine, with a ledger of their own, uses the same server."""
 
@@ -116,7 +129,6 @@ def test_a_run_of_another_ledger_may_hold_slots_so_they_are_left_alone(mill, fre
     def batch() -> int:
         return len(asyncio.run(find_leftovers(Settings())).limits)
 
-    end_earlier_runs()
     take(2, lease=True)
     with tags("imagemill"):
         assert batch() == 0
@@ -127,7 +139,6 @@ def test_a_run_of_another_ledger_may_hold_slots_so_they_are_left_alone(mill, fre
 
 def test_slots_whose_lease_the_server_forgot_are_released_too(mill, freed):
     """Some by lease, some by number only: afterwards none is taken, and none is released twice."""
-    end_earlier_runs()
     take(2, lease=True)
     take(3, lease=False)
     (stuck,) = asyncio.run(find_leftovers(Settings())).limits
