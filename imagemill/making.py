@@ -6,6 +6,7 @@ last; an attempt that starts over finds what is paid and only finishes it.
 
 import asyncio
 import time
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,6 +16,7 @@ from imagemill.errors import (
     AnswerLost,
     ArtifactError,
     Billing,
+    BudgetExceeded,
     ImagemillError,
     KeyHeld,
     ProviderMisconfigured,
@@ -23,7 +25,7 @@ from imagemill.errors import (
     StoreUnavailable,
 )
 from imagemill.ledger import Ask, Granted, Orphaned, Reused
-from imagemill.ledger.values import Payment
+from imagemill.ledger.values import Account, Payment
 from imagemill.orphans import settle_orphan
 from imagemill.providers.base import GeneratedImage
 from imagemill.request import ImageRequest, ImageResult
@@ -65,33 +67,88 @@ async def _paid_image(shop: Workshop, index: int, *, attempt: int) -> tuple[Reus
     """
     deadline = time.monotonic() + shop.capabilities.timeout_s + 60
     while True:
+        if shop.stopped:
+            return await _paid_before(shop, index, shop.stopped, attempt=attempt)
         try:
-            async with shop.slot():
-                answer = await _reserved_or_settled(shop, index, attempt=attempt)
-                if isinstance(answer, Granted):
-                    keeping = await _answered(shop, shop.requests[index], answer.reservation_id)
+            found = await _asked_once(shop, index, attempt=attempt)
         except KeyHeld:
             if time.monotonic() > deadline:
                 raise
+            await asyncio.sleep(HELD_POLL_S)
+        except BudgetExceeded as error:
+            await _room_for(shop, error)
         else:
-            if isinstance(answer, Granted):
-                return await _to_the_end(keeping)
-            return answer, await _local_file(shop, shop.requests[index].key, answer)
-        await asyncio.sleep(HELD_POLL_S)
+            if found:
+                return await found
+
+
+async def _asked_once(
+    shop: Workshop, index: int, *, attempt: int
+) -> Awaitable[tuple[Reused, Path]] | None:
+    """Ask the ledger, and the provider if it must be; None when the run stopped meanwhile.
+
+    Returns what is left to wait for: the keeping of an answer, or the file of a paid one.
+    """
+    async with shop.slot():
+        if shop.stopped:
+            return None
+        answer = await _reserved_or_settled(shop, index, attempt=attempt)
+        if isinstance(answer, Granted):
+            keeping = await _answered(shop, shop.requests[index], answer.reservation_id)
+            return _to_the_end(keeping)
+    return _with_file(shop, index, answer)
+
+
+async def _with_file(shop: Workshop, index: int, paid: Reused) -> tuple[Reused, Path]:
+    return paid, await _local_file(shop, shop.requests[index].key, paid)
+
+
+async def _paid_before(
+    shop: Workshop, index: int, why: ImagemillError, *, attempt: int
+) -> tuple[Reused, Path]:
+    """Nothing is sent any more; what is paid is delivered all the same.
+
+    Raises:
+        ImagemillError: `why` the run stopped, where this image is not paid.
+    """
+    request = shop.requests[index]
+    found = await shop.ledger.reused(_ask(shop, request, attempt=attempt))
+    if found is None:
+        shop.attempts[index] = attempt - 1
+        raise why
+    return await _with_file(shop, index, found)
+
+
+async def _room_for(shop: Workshop, refused: BudgetExceeded) -> None:
+    """Wait for a reservation of this run to settle: it may cost less than it holds.
+
+    When none is left the budget is used up, and nothing more is sent.
+
+    Raises:
+        BudgetExceeded: for good.
+    """
+    if not shop.unsettled:
+        shop.stopped = shop.stopped or refused
+        raise refused
+    await shop.unsettled.next()
 
 
 async def _reserved_or_settled(shop: Workshop, index: int, *, attempt: int) -> Granted | Reused:
     request = shop.requests[index]
-    if shop.stopped:
-        shop.attempts[index] = attempt - 1
-        raise shop.stopped
     ask = _ask(shop, request, attempt=attempt)
-    answer = await _reserved(shop, ask)
+    try:
+        answer = await _reserved(shop, ask)
+    except BudgetExceeded:
+        shop.attempts[index] = attempt - 1
+        raise
+    shop.attempts[index] = attempt
     if isinstance(answer, Orphaned):
         await _settle_orphan(shop, request.key, answer)
         answer = await _reserved(shop, ask)
     if isinstance(answer, Orphaned):
         raise KeyHeld("An unfinished attempt at this image is being settled elsewhere.")
+    if isinstance(answer, Granted):
+        shop.unsettled.opened(answer.reservation_id)
     return answer
 
 
@@ -113,6 +170,7 @@ def _ask(shop: Workshop, request: ImageRequest, *, attempt: int) -> Ask:
         run_id=shop.run.id,
         lineage=shop.run.lineage,
         holder=shop.run.holder,
+        deployment=shop.run.deployment,
         provider=request.provider,
         model=request.model,
         worst_case_usd=shop.capabilities.worst_case_usd(request),
@@ -151,6 +209,7 @@ async def _answered(
         raise
     except Exception:
         await shop.ledger.ambiguous(reservation_id, error_class="unexpected")
+        shop.unsettled.settled(reservation_id)
         raise
     shop.pacer.went_well()
     seconds = round(time.monotonic() - started, 3)
@@ -175,10 +234,21 @@ async def _kept(
         raise
     finally:
         shop.desk.release()
-    await shop.ledger.paid(reservation_id, spooled.payment)
+    above = await shop.ledger.paid(reservation_id, spooled.payment)
+    shop.unsettled.settled(reservation_id)
+    if above:
+        shop.stopped = shop.stopped or _billed_above(spooled.payment, above)
     path = await asyncio.to_thread(shop.spool.shelve, spooled)
     paid = Reused(**dict(spooled.payment), reservation_id=reservation_id, run_id=shop.run.id)
     return paid, path
+
+
+def _billed_above(payment: Payment, account: Account) -> BudgetExceeded:
+    return BudgetExceeded(
+        f"The provider billed ${payment.cost_usd} for an image, more than its worst case in the "
+        f"catalog; ${account.spent_usd} is spent of a ceiling of ${account.cap_usd}.",
+        remedy="Nothing more is sent. Correct the model's price in your catalog file, then resume.",
+    )
 
 
 def _decoded_and_spooled(
@@ -235,6 +305,7 @@ async def _lost(shop: Workshop, reservation_id: int, *, error_class: str) -> Non
         await shop.ledger.failed(reservation_id, error_class=error_class)
     else:
         await shop.ledger.ambiguous(reservation_id, error_class=error_class)
+    shop.unsettled.settled(reservation_id)
 
 
 async def _record_failure(shop: Workshop, reservation_id: int, error: ImagemillError) -> None:
@@ -244,8 +315,11 @@ async def _record_failure(shop: Workshop, reservation_id: int, error: ImagemillE
         shop.stopped = error
     if error.billing is Billing.UNKNOWN:
         error.cost_usd = await shop.ledger.ambiguous(reservation_id, error_class=error.error_class)
-        return
-    await shop.ledger.failed(reservation_id, error_class=error.error_class, cost_usd=error.cost_usd)
+    else:
+        await shop.ledger.failed(
+            reservation_id, error_class=error.error_class, cost_usd=error.cost_usd
+        )
+    shop.unsettled.settled(reservation_id)
 
 
 async def _local_file(shop: Workshop, key: str, paid: Reused) -> Path:

@@ -24,6 +24,8 @@ MAX_PROMPT_CHARS = 32_000
 MAX_PROMPTS = 5_000
 MAX_CONCURRENT = 100
 MAX_SAMPLES = 16
+MAX_BUDGET_USD = Decimal(1_000_000)
+"""A slip of the finger is refused; whoever needs more leaves the budget empty."""
 
 PromptText = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_PROMPT_CHARS)
@@ -104,6 +106,7 @@ class BatchRequest(BaseModel):
     output_dir: str = ""
     reuse_within_s: Annotated[int, Field(ge=0)] = 900
     resend_ambiguous: bool = False
+    max_cost_usd: Annotated[Decimal | None, Field(ge=0, le=MAX_BUDGET_USD)] = None
 
     @field_validator("prompts", mode="before")
     @classmethod
@@ -132,7 +135,7 @@ class BatchRequest(BaseModel):
         canonical = self.model_dump(
             mode="json",
             exclude={"max_concurrent", "webhook", "output_dir", "reuse_within_s", "store",
-                     "resend_ambiguous"},
+                     "resend_ambiguous", "max_cost_usd"},
         )  # fmt: skip
         text = json.dumps({"v": 1, **canonical}, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
@@ -184,7 +187,7 @@ class BatchResult(BaseModel):
 
     `cost_usd` is what this run spent, ambiguous images included at their reserved price;
     `saved_usd` is what reused images had cost. `seconds` runs from the first request sent to the
-    last result stored.
+    last result stored. `webhook` says whether the receiver was told: a pending event is tried again.
     """
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
@@ -207,6 +210,7 @@ class BatchResult(BaseModel):
     gallery_url: str | None = None
     contact_sheet_path: str | None = None
     gallery_path: str | None = None
+    webhook: Literal["none", "delivered", "pending", "dead"] = "none"
     results: tuple[ImageResult, ...] = ()
 
     @classmethod

@@ -74,8 +74,13 @@ async def draw_images(shop: Workshop) -> None:
 
 async def _settled(shop: Workshop, index: int) -> ImageResult:
     """Run one image's task to its end and return what happened, never raise for the image."""
-    if shop.stopped:
-        result = failure_of(shop, index, shop.stopped, attempts=0)
+    if index in shop.carried:
+        result = shop.carried[index]
+    elif shop.stopped:
+        try:  # nothing is sent any more, so this is no attempt; what is paid is delivered
+            return await make_image(shop, index)
+        except ImagemillError as why:
+            result = failure_of(shop, index, why, attempts=0)
     else:
         digest = shop.requests[index].prompt_digest
         state = await _task_run(shop.run.id, index + 1, digest)

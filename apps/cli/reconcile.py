@@ -11,8 +11,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from apps.cli.screen import OTHER_TROUBLE, screen
-from apps.cli.shelf import out
+from apps.cli.screen import OTHER_TROUBLE, out, screen
 from blocks.settings import Settings
 from imagemill.errors import LedgerError, RequestError
 from imagemill.ledger import Ledger, open_ledger

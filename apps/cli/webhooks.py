@@ -10,8 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from apps.cli.screen import OTHER_TROUBLE, guarded, screen
-from apps.cli.shelf import out
+from apps.cli.screen import OTHER_TROUBLE, guarded, out, screen
 from apps.prefect_server import running_prefect, speaking_to
 from blocks.settings import Settings
 from imagemill.delivering import Endpoint, replay

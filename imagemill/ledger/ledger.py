@@ -1,16 +1,18 @@
 """The ledger as the rest of the house sees it: one awaitable method a fact."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Connection
 
-from imagemill.ledger import mailbox, money, runs, settling
+from imagemill.ledger import accounts, mailbox, money, reading, runs, settling, shelf
 from imagemill.ledger.database import Transactions, open_transactions
 from imagemill.ledger.values import (
+    Account,
     Ask,
+    Ceiling,
     EventState,
     Granted,
     Money,
@@ -48,9 +50,16 @@ class Ledger:
         """Hold the worst-case price of one image, or say why not. See `money.reserve`."""
         return await self._db.run(lambda c: money.reserve(c, ask, now=self.now()))
 
-    async def paid(self, reservation_id: int, payment: Payment) -> None:
-        """Turn a reservation into a charge; the bytes must be in the spool already."""
-        await self._db.run(lambda c: money.paid(c, reservation_id, payment, now=self.now()))
+    async def reused(self, ask: Ask) -> Reused | None:
+        """Return what is paid already for this key; None when it would have to be paid."""
+        return await self._db.run(lambda c: money.reused(c, ask, now=self.now()))
+
+    async def paid(self, reservation_id: int, payment: Payment) -> Account | None:
+        """Turn a reservation into a charge; the bytes must be in the spool already.
+
+        Returns an account that the provider's bill took above its ceiling, None as a rule.
+        """
+        return await self._db.run(lambda c: money.paid(c, reservation_id, payment, now=self.now()))
 
     async def failed(
         self, reservation_id: int, *, error_class: str, cost_usd: Decimal = Decimal(0)
@@ -70,19 +79,66 @@ class Ledger:
 
     async def placed(self, digest: str, store: str) -> None:
         """Remember that an artifact lies in a store."""
-        await self._db.run(lambda c: money.placed(c, digest, store, now=self.now()))
+        await self._db.run(lambda c: shelf.placed(c, digest, store, now=self.now()))
 
     async def is_placed(self, digest: str, store: str) -> bool:
         """Tell whether an artifact was put in a store."""
-        return await self._db.run(lambda c: money.is_placed(c, digest, store))
+        return await self._db.run(lambda c: shelf.is_placed(c, digest, store))
 
     async def money_of(self, run_id: str) -> Money:
         """Add up a run's spend, reservations and ambiguous outcomes."""
-        return await self._db.run(lambda c: money.money_of(c, run_id))
+        return await self._db.run(lambda c: reading.money_of(c, run_id))
 
-    async def begin_run(self, run: RunRow) -> RunRow:
-        """Open a run; it continues an unfinished one of the same batch."""
-        return await self._db.run(lambda c: runs.begin(c, run, now=self.now()))
+    async def begin_run(
+        self, run: RunRow, *, continues: str = "", max_cost_usd: Decimal | None = None
+    ) -> RunRow:
+        """Open a run; it continues an unfinished one of the same batch, or the one named.
+
+        `max_cost_usd` is the most that the whole chain of runs may cost; None is no limit.
+        """
+
+        def operation(connection: Connection) -> RunRow:
+            row = runs.begin(connection, run, now=self.now(), continues=continues)
+            accounts.cap_chain(connection, row.lineage, max_cost_usd)
+            return row
+
+        return await self._db.run(operation)
+
+    async def paid_keys(
+        self, keys: Sequence[str], *, batch_digest: str, reuse_within_s: int
+    ) -> set[str]:
+        """Return which keys a run of this batch, begun now, would reuse. Writes nothing."""
+
+        def operation(connection: Connection) -> set[str]:
+            last = runs.unfinished(connection, batch_digest, now=self.now())
+            return reading.paid_keys(
+                connection,
+                keys,
+                lineage=last.lineage if last else None,
+                reuse_within_s=reuse_within_s,
+                now=self.now(),
+            )
+
+        return await self._db.run(operation)
+
+    async def set_ceiling(self, per_day_usd: Decimal | None, *, deployment: str = "") -> None:
+        """Set the most a UTC day may cost, for everything or one deployment; None lifts it.
+
+        Raises:
+            RequestError: not an amount.
+        """
+        await self._db.run(
+            lambda c: accounts.set_ceiling(c, deployment, per_day_usd, now=self.now())
+        )
+
+    async def ceilings(self) -> list[Ceiling]:
+        """Return every ceiling and where today stands; the first is everything's."""
+        return await self._db.run(lambda c: accounts.standing(c, now=self.now()))
+
+    async def chain(self, lineage: str) -> Account | None:
+        """Return what a chain of runs has spent and reserved, and its ceiling."""
+        name = accounts.chain_account(lineage)
+        return await self._db.run(lambda c: accounts.find(c, name))
 
     async def beat(self, run_id: str) -> None:
         """Say that a run is alive, and its reservations with it."""
@@ -114,6 +170,14 @@ class Ledger:
         """Return a run, or None."""
         return await self._db.run(lambda c: runs.find(c, run_id))
 
+    async def run_to_resume(self, name: str = "") -> RunRow:
+        """Return a run by its id or the beginning of it; "" is the newest that is not complete.
+
+        Raises:
+            RequestError: there is none, or more than one begins so.
+        """
+        return await self._db.run(lambda c: runs.named(c, name, now=self.now()))
+
     async def latest_runs(self, limit: int = 20) -> list[RunRow]:
         """Return the newest runs, newest first."""
         return await self._db.run(lambda c: runs.latest(c, limit))
@@ -123,7 +187,7 @@ class Ledger:
 
         def operation(connection: Connection) -> None:
             if store and result.sha256:
-                money.placed(connection, result.sha256, store, now=self.now())
+                shelf.placed(connection, result.sha256, store, now=self.now())
             runs.keep_item(connection, run_id, result)
 
         await self._db.run(operation)

@@ -6,8 +6,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
 
 from imagemill.errors import RequestError
-from imagemill.ledger.money import insert_once
-from imagemill.ledger.schema import outbox
+from imagemill.ledger.schema import insert_once, outbox
 from imagemill.ledger.values import OutboxRow
 
 

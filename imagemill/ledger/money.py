@@ -10,23 +10,21 @@ from typing import Any
 from sqlalchemy import (
     Connection,
     Row,
-    Table,
     and_,
-    func,
     insert,
     literal,
-    or_,
     select,
     text,
     update,
 )
 from sqlalchemy.exc import IntegrityError
 
-from imagemill.artifact import ArtifactRef
 from imagemill.errors import AmbiguousOutcome, KeyHeld, LedgerError
+from imagemill.ledger import accounts
 from imagemill.ledger.holder import is_dead
-from imagemill.ledger.schema import artifacts, charges, placements, reservations, upsert
-from imagemill.ledger.values import Ask, Granted, Money, Orphaned, Payment, Reused
+from imagemill.ledger.schema import artifacts, charges, insert_once, reservations
+from imagemill.ledger.shelf import find_artifact
+from imagemill.ledger.values import Account, Ask, Granted, Orphaned, Payment, Reused
 
 LEASE = timedelta(seconds=30)
 """How long a reservation is believed without a heartbeat, when its holder is on another machine."""
@@ -41,6 +39,7 @@ def reserve(connection: Connection, ask: Ask, *, now: datetime) -> Granted | Reu
         KeyHeld: another live process has it on the wire.
         AmbiguousOutcome: an attempt of this chain of runs, or of the reuse window, may have been
             billed; it is sent again only when `ask.resend_ambiguous`.
+        BudgetExceeded: a ceiling has no room for its worst case.
     """
     _one_at_a_time(connection, ask.key)
     rows = _live_rows(connection, ask.key)
@@ -50,7 +49,13 @@ def reserve(connection: Connection, ask: Ask, *, now: datetime) -> Granted | Reu
         if row.state == "open":
             return _held_or_orphaned(row, now=now)
     _settle_ambiguous(connection, rows, ask, now=now)
+    accounts.hold(connection, ask, now=now)
     return Granted(reservation_id=_open(connection, ask, now=now))
+
+
+def reused(connection: Connection, ask: Ask, *, now: datetime) -> Reused | None:
+    """Return what is paid already for this key, None when it would have to be paid. Holds nothing."""
+    return _reusable(connection, _live_rows(connection, ask.key), ask, now=now)
 
 
 def _one_at_a_time(connection: Connection, key: str) -> None:
@@ -125,7 +130,16 @@ def _settle_ambiguous(
 def _open(connection: Connection, ask: Ask, *, now: datetime) -> int:
     values = {
         **ask.model_dump(
-            include={"key", "run_id", "lineage", "holder", "provider", "model", "attempt"}
+            include={
+                "key",
+                "run_id",
+                "lineage",
+                "deployment",
+                "holder",
+                "provider",
+                "model",
+                "attempt",
+            }
         ),
         "state": "open",
         "reserved_usd": ask.worst_case_usd,
@@ -157,6 +171,7 @@ def _close(connection: Connection, reservation_id: int, **values: Any) -> Row[An
             .values(**values)
             .returning(
                 reservations.c.id, reservations.c.key, reservations.c.run_id,
+                reservations.c.lineage, reservations.c.deployment, reservations.c.opened_at,
                 reservations.c.reserved_usd, literal(before).label("state"),
             )
         ).one_or_none()  # fmt: skip
@@ -170,7 +185,13 @@ def _close(connection: Connection, reservation_id: int, **values: Any) -> Row[An
 def charge(
     connection: Connection, row: Row[Any], *, kind: str, amount_usd: Decimal, now: datetime
 ) -> None:
-    """Book an amount to a reservation's key and run; a refund is negative, nothing is not booked."""
+    """Book what a reservation cost in the end, or more (a refund is negative).
+
+    `row` is the reservation with `state` as it was before: what an open one held is released.
+    """
+    released = row.reserved_usd if row.state == "open" else Decimal(0)
+    if released or amount_usd:
+        accounts.book(connection, row, released_usd=released, spent_usd=amount_usd)
     if amount_usd:
         connection.execute(
             insert(charges).values(
@@ -180,8 +201,14 @@ def charge(
         )  # fmt: skip
 
 
-def paid(connection: Connection, reservation_id: int, payment: Payment, *, now: datetime) -> None:
-    """The answer came whole and is in the spool: turn the reservation into a charge."""
+def paid(
+    connection: Connection, reservation_id: int, payment: Payment, *, now: datetime
+) -> Account | None:
+    """The answer came whole and is in the spool: turn the reservation into a charge.
+
+    Returns an account that is above its ceiling now, because the provider billed above its worst
+    case; None as a rule.
+    """
     insert_once(connection, artifacts, {**payment.artifact.model_dump(), "created_at": now})
     row = _close(
         connection, reservation_id, state="charged", charged_usd=payment.cost_usd,
@@ -191,6 +218,8 @@ def paid(connection: Connection, reservation_id: int, payment: Payment, *, now: 
     counted = row.reserved_usd if row.state == "ambiguous" else Decimal(0)
     kind = "settlement" if counted else "image"
     charge(connection, row, kind=kind, amount_usd=payment.cost_usd - counted, now=now)
+    above = payment.cost_usd > row.reserved_usd
+    return accounts.overdrawn(connection, row) if above else None
 
 
 def failed(
@@ -222,36 +251,6 @@ def ambiguous(
     return reserved
 
 
-def insert_once(connection: Connection, table: Table, values: dict[str, Any]) -> None:
-    """Insert unless another transaction was faster."""
-    connection.execute(upsert(connection, table).values(values).on_conflict_do_nothing())
-
-
-def find_artifact(connection: Connection, digest: str) -> ArtifactRef:
-    """Return the artifact with this digest.
-
-    Raises:
-        LedgerError: the ledger does not know it.
-    """
-    row = connection.execute(select(artifacts).where(artifacts.c.digest == digest)).one_or_none()
-    if row is None:
-        raise LedgerError(f"The ledger knows no artifact {digest[:12]}.")
-    return ArtifactRef(**{name: getattr(row, name) for name in ArtifactRef.model_fields})
-
-
-def placed(connection: Connection, digest: str, store: str, *, now: datetime) -> None:
-    """Remember that the artifact lies in `store`."""
-    insert_once(connection, placements, {"digest": digest, "store": store, "stored_at": now})
-
-
-def is_placed(connection: Connection, digest: str, store: str) -> bool:
-    """Whether the artifact was seen in `store`."""
-    query = select(placements.c.digest).where(
-        placements.c.digest == digest, placements.c.store == store
-    )
-    return connection.execute(query).first() is not None
-
-
 def renew_leases(connection: Connection, run_id: str, *, now: datetime) -> None:
     """The run is alive: its open reservations are believed for another lease."""
     connection.execute(
@@ -259,31 +258,3 @@ def renew_leases(connection: Connection, run_id: str, *, now: datetime) -> None:
         .where(and_(reservations.c.run_id == run_id, reservations.c.state == "open"))
         .values(lease_until=now + LEASE)
     )
-
-
-def money_of(connection: Connection, run_id: str) -> Money:
-    """Add up where a run's money went."""
-    spent = connection.execute(
-        select(func.coalesce(func.sum(charges.c.amount_usd), 0)).where(charges.c.run_id == run_id)
-    ).scalar_one()
-    held: dict[str, Decimal] = {}
-    query = (
-        select(reservations.c.state, func.sum(reservations.c.reserved_usd))
-        .where(
-            reservations.c.run_id == run_id,
-            or_(reservations.c.state == "open", reservations.c.state == "ambiguous"),
-        )
-        .group_by(reservations.c.state)
-    )
-    for state, amount in connection.execute(query):
-        held[state] = _usd(amount)
-    zero = Decimal(0)
-    return Money(
-        spent_usd=_usd(spent),
-        reserved_usd=held.get("open", zero),
-        ambiguous_usd=held.get("ambiguous", zero),
-    )
-
-
-def _usd(value: Decimal | int) -> Decimal:
-    return value if isinstance(value, Decimal) else Decimal(value)

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
+from imagemill.errors import RequestError
 from imagemill.ledger.holder import is_dead
 from imagemill.ledger.schema import run_events, run_items, runs, upsert
 from imagemill.ledger.values import RunRow, RunState
@@ -16,24 +17,57 @@ STALE_AFTER = timedelta(seconds=60)
 """A running run on another machine that was silent this long is taken for crashed."""
 
 
-def begin(connection: Connection, run: RunRow, *, now: datetime) -> RunRow:
+def begin(connection: Connection, run: RunRow, *, now: datetime, continues: str = "") -> RunRow:
     """Write the run's row; continue a chain when the same batch was left unfinished.
 
-    A run with the same id (a flow retried by Prefect) continues itself.
+    A run with the same id (a flow retried by Prefect) continues itself. With `continues`, the run of
+    that id is continued however it ended.
+
+    Raises:
+        RequestError: the run to continue is not known, or is at work itself.
     """
     same = find(connection, run.id)
     if same is not None:
         values = {"state": "running", "holder": run.holder, "heartbeat_at": now, "ended_at": None}
         connection.execute(update(runs).where(runs.c.id == run.id).values(**values))
         return same.model_copy(update=values)
-    unfinished = _unfinished(connection, run.batch_digest, now=now)
-    row = run.model_copy(update={"lineage": unfinished.lineage}) if unfinished else run
+    if continues:
+        before: RunRow | None = _at_rest(connection, continues, now=now)
+    else:
+        before = unfinished(connection, run.batch_digest, now=now)
+    if before is not None and before.state == "running":
+        _crashed(connection, before.id, now=now)
+    row = run.model_copy(update={"lineage": before.lineage}) if before else run
     connection.execute(insert(runs).values(row.model_dump()))
     return row
 
 
-def _unfinished(connection: Connection, batch_digest: str, *, now: datetime) -> RunRow | None:
-    """Return the last run of this batch if it did not end, and mark it crashed."""
+def _at_rest(connection: Connection, run_id: str, *, now: datetime) -> RunRow:
+    """Return a run that may be continued by name."""
+    found = find(connection, run_id)
+    if found is None:
+        raise RequestError(
+            f"The ledger knows no run {run_id[:64]}.", remedy="`imagemill runs` lists them."
+        )
+    if found.state == "running" and not is_gone(found, now=now):
+        raise RequestError(
+            f"Run {run_id} is at work.", remedy="Wait for its end, or stop it first."
+        )
+    return found
+
+
+def is_gone(run: RunRow, *, now: datetime) -> bool:
+    """Tell whether a run that is called running has no process any more."""
+    return run.heartbeat_at < now - STALE_AFTER or is_dead(run.holder)
+
+
+def _crashed(connection: Connection, run_id: str, *, now: datetime) -> None:
+    values = {"state": "crashed", "ended_at": now}
+    connection.execute(update(runs).where(runs.c.id == run_id).values(**values))
+
+
+def unfinished(connection: Connection, batch_digest: str, *, now: datetime) -> RunRow | None:
+    """Return the last run of this batch if it did not end (it may still be called running)."""
     query = (
         select(runs)
         .where(runs.c.batch_digest == batch_digest)
@@ -44,15 +78,8 @@ def _unfinished(connection: Connection, batch_digest: str, *, now: datetime) -> 
     if found is None:
         return None
     last = RunRow(**found)
-    if last.state in {"crashed", "cancelled"}:
-        return last
-    silent = last.heartbeat_at < now - STALE_AFTER
-    if last.state == "running" and (silent or is_dead(last.holder)):
-        connection.execute(
-            update(runs).where(runs.c.id == last.id).values(state="crashed", ended_at=now)
-        )
-        return last
-    return None
+    dead = last.state == "running" and is_gone(last, now=now)
+    return last if dead or last.state in {"crashed", "cancelled"} else None
 
 
 def find(connection: Connection, run_id: str) -> RunRow | None:
@@ -60,6 +87,29 @@ def find(connection: Connection, run_id: str) -> RunRow | None:
     query = select(runs).where(runs.c.id == run_id)
     found = connection.execute(query).mappings().one_or_none()
     return RunRow(**found) if found else None
+
+
+def named(connection: Connection, name: str, *, now: datetime) -> RunRow:
+    """Return a run by its id or the beginning of it; "" is the newest that is not complete.
+
+    Raises:
+        RequestError: there is none, or more than one begins so.
+    """
+    newest = runs.c.created_at.desc(), runs.c.id.desc()
+    if name:
+        query = select(runs).where(runs.c.id.startswith(name, autoescape=True)).order_by(*newest)
+        found = [RunRow(**row) for row in connection.execute(query.limit(2)).mappings()]
+    else:
+        query = select(runs).where(runs.c.state != "completed").order_by(*newest).limit(50)
+        listed = [RunRow(**row) for row in connection.execute(query).mappings()]
+        found = [run for run in listed if run.state != "running" or is_gone(run, now=now)][:1]
+    if len(found) == 1:
+        return found[0]
+    what = f"begins with {name[:64]}" if name else "is left unfinished"
+    raise RequestError(
+        f"{'More than one run' if found else 'No run'} {what}.",
+        remedy="`imagemill runs` lists them with their ids.",
+    )
 
 
 def latest(connection: Connection, limit: int) -> list[RunRow]:

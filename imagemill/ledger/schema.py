@@ -70,6 +70,11 @@ def upsert(connection: Connection, table: Table) -> Any:  # noqa: ANN401 - one o
     return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
 
 
+def insert_once(connection: Connection, table: Table, values: dict[str, Any]) -> None:
+    """Insert unless another transaction was faster."""
+    connection.execute(upsert(connection, table).values(values).on_conflict_do_nothing())
+
+
 metadata = MetaData()
 _id = BigInteger().with_variant(Integer, "sqlite")  # SQLite autoincrements INTEGER keys only
 
@@ -84,6 +89,7 @@ runs = Table(
     Column("holder", String(200), nullable=False),
     Column("provider", String(100), nullable=False, server_default=""),
     Column("model", String(200), nullable=False, server_default=""),
+    Column("deployment", String(200), nullable=False, server_default=""),
     Column("total", Integer, nullable=False, server_default="0"),
     Column("request", Text, nullable=False, server_default="{}"),
     Column("summary", Text),
@@ -122,6 +128,7 @@ reservations = Table(
     Column("key", String(64), nullable=False),
     Column("run_id", String(64), nullable=False),
     Column("lineage", String(64), nullable=False),
+    Column("deployment", String(200), nullable=False, server_default=""),
     Column("holder", String(200), nullable=False),
     Column("attempt", Integer, nullable=False),
     Column("provider", String(100), nullable=False),
@@ -139,6 +146,8 @@ reservations = Table(
     Column("closed_at", UtcTime),
     Index("ix_reservations_key", "key", "id"),
     Index("ix_reservations_run", "run_id", "state"),
+    Index("ix_reservations_lineage", "lineage"),
+    Index("ix_reservations_opened", "opened_at"),
     # The heart of pay-once: of one key, at most one request is on the wire, whoever sends it.
     Index(
         "uq_reservations_open",
@@ -161,6 +170,24 @@ charges = Table(
     Column("at", UtcTime, nullable=False),
     Index("ix_charges_run", "run_id"),
     Index("ix_charges_at", "at"),
+    Index("ix_charges_reservation", "reservation_id"),
+)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("id", String(300), primary_key=True),  # chain:LINEAGE, day:DATE, day:DATE:DEPLOYMENT
+    Column("cap_usd", Usd),
+    Column("reserved_usd", Usd, nullable=False),
+    Column("spent_usd", Usd, nullable=False),
+)
+
+ceilings = Table(
+    "ceilings",
+    metadata,
+    Column("deployment", String(200), primary_key=True),  # "" is everything
+    Column("per_day_usd", Usd, nullable=False),
+    Column("set_at", UtcTime, nullable=False),
 )
 
 artifacts = Table(

@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, literal, select, update
 
 from imagemill.errors import LedgerError
 from imagemill.ledger.holder import is_dead
@@ -61,8 +61,13 @@ _MONEY = (
     reservations.c.id,
     reservations.c.key,
     reservations.c.run_id,
+    reservations.c.lineage,
+    reservations.c.deployment,
+    reservations.c.opened_at,
     reservations.c.reserved_usd,
+    literal("ambiguous").label("state"),
 )
+"""What `charge` needs to know of the reservation, with `state` as it was before."""
 
 
 def _not_ambiguous(connection: Connection, reservation_id: int) -> LedgerError:

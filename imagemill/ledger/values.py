@@ -25,6 +25,7 @@ class Ask(BaseModel):
         lineage: Id of the first run of this chain of resumes; its own images are reused for ever.
         holder: Which process asks (`holder.holder()`).
         worst_case_usd: Held until the outcome is known.
+        deployment: Whose daily ceiling counts, besides everybody's; "" for none.
         reuse_within_s: How old another run's image may be to count as this one.
     """
 
@@ -37,6 +38,7 @@ class Ask(BaseModel):
     provider: str
     model: str
     worst_case_usd: Decimal
+    deployment: str = ""
     attempt: int = 1
     reuse_within_s: int = 900
     resend_ambiguous: bool = False
@@ -134,6 +136,7 @@ class RunRow(BaseModel):
     holder: str
     provider: str = ""
     model: str = ""
+    deployment: str = ""
     total: int = 0
     request: str = Field(default="{}", repr=False)  # it holds the prompts
     summary: str | None = None
@@ -165,6 +168,28 @@ class OutboxRow(BaseModel):
     last_error: str | None = None
     created_at: datetime
     delivered_at: datetime | None = None
+
+
+class Account(BaseModel):
+    """A running total and its ceiling in USD; None is no ceiling."""
+
+    model_config = _FROZEN
+
+    id: str
+    cap_usd: Decimal | None = None
+    reserved_usd: Decimal = Decimal(0)
+    spent_usd: Decimal = Decimal(0)
+
+
+class Ceiling(BaseModel):
+    """The most a UTC day may cost, and where today stands. `deployment` "" is everything."""
+
+    model_config = _FROZEN
+
+    deployment: str
+    per_day_usd: Decimal | None
+    spent_usd: Decimal
+    reserved_usd: Decimal
 
 
 class Money(BaseModel):

@@ -8,8 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from apps.cli import app
-from apps.cli.screen import screen
-from apps.cli.shelf import out
+from apps.cli.screen import out, screen
 from apps.receiver import Receiver
 from blocks.settings import Settings, local_secrets
 from imagemill.ledger import open_ledger

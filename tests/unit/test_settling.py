@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from imagemill.artifact import ArtifactRef, digest_of
-from imagemill.errors import AmbiguousOutcome, LedgerError
+from imagemill.errors import AmbiguousOutcome, BudgetExceeded, LedgerError
 from imagemill.ledger import Granted, Ledger
 from imagemill.ledger.database import open_transactions
 from imagemill.ledger.holder import holder
@@ -94,6 +94,19 @@ async def test_what_was_billed_stays_spent_and_the_image_is_sent_anew(ledger):
     again = await ledger.reserve(ask(key=KEYS[0]))
     await ledger.paid(again.reservation_id, payment(cost_usd=PRICE))
     assert (await ledger.money_of("run-1")).spent_usd == 2 * PRICE
+
+
+async def test_money_given_back_is_room_below_the_ceilings_again(ledger, clock):
+    """A chain of runs and a day that were full because of a lost answer can send once more."""
+    await ledger.set_ceiling(PRICE)
+    await ledger.begin_run(run_row(clock), max_cost_usd=PRICE)
+    number = await lost(ledger)
+    with pytest.raises(BudgetExceeded):
+        await ledger.reserve(ask(key=KEYS[1]))
+    await ledger.settle(number, billed=False)
+    assert isinstance(await ledger.reserve(ask(key=KEYS[1])), Granted)
+    with pytest.raises(BudgetExceeded):
+        await ledger.reserve(ask(key=KEYS[2]))
 
 
 @pytest.mark.parametrize("billed", [True, False])
