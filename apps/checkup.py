@@ -1,4 +1,4 @@
-"""`imagemill doctor`: looks at everything a batch needs, sends nothing, changes nothing."""
+"""`imagemill doctor`: looks at everything a batch needs, sends nothing, changes nothing by itself."""
 
 import asyncio
 import shutil
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from apps.leftovers import find_leftovers
 from apps.services.lifecycle import status
 from blocks.settings import Settings
 from imagemill.errors import ImagemillError
@@ -35,7 +36,10 @@ def checkup(settings: Settings) -> list[Finding]:
         ("object store", _store),
         ("gemini key", _key),
     ]
-    return [_guarded(name, check, settings) for name, check in checks] + _services(settings)
+    findings = [_guarded(name, check, settings) for name, check in checks] + _services(settings)
+    if any(finding.level == "bad" and finding.what == "ledger" for finding in findings):
+        return findings
+    return [*findings, _guarded("left behind", _left_behind, settings)]
 
 
 def _guarded(what: str, check: Callable[[Settings], Finding], settings: Settings) -> Finding:
@@ -98,3 +102,22 @@ def _services(settings: Settings) -> list[Finding]:
         remedy = row.note or ("" if good else starts)
         found.append(Finding("ok" if good else "note", row.name, f"{row.state} {row.url}", remedy))
     return found
+
+
+def _left_behind(settings: Settings) -> Finding:
+    left = asyncio.run(find_leftovers(settings))
+    parts = [
+        _some(len(left.reservations), "open reservation") + f" (${left.reserved_usd})",
+        _some(len(left.runs), "run marked running", "runs marked running"),
+        *(f"{_some(limit.slots, 'slot')} of {limit.name}" for limit in left.limits),
+    ]
+    parts = [part for part in parts if not part.startswith("0 ")]
+    if not parts:
+        return Finding("ok", "left behind", "nothing by dead processes")
+    remedy = "`imagemill doctor --free` settles and frees them."
+    found = ", ".join(parts) + "; nobody alive is there"
+    return Finding("note", "left behind", found, remedy)
+
+
+def _some(count: int, one: str, more: str = "") -> str:
+    return f"{count} {one if count == 1 else more or one + 's'}"

@@ -164,6 +164,7 @@ class Receiver:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 128  # the library's 5 turn senders away who come at once
     receiver: Receiver
 
     def server_bind(self) -> None:

@@ -3,8 +3,9 @@
 An event keeps one id for ever, so a receiver that got it twice can tell.
 """
 
+import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -16,7 +17,10 @@ from imagemill.request import BatchResult
 from imagemill.webhook import DeliveryReport, batch_event, deliver, next_attempt
 
 IN_PERSON_S = 60.0
-"""How long a fresh row is left to the run that wrote it before the sweep may take it."""
+"""How long a row belongs to whoever wrote or claimed it: more than the 16 s an attempt may take."""
+
+AT_ONCE = 8
+"""Deliveries of one sweep at a time; one that is never answered takes 16 s."""
 
 
 class Endpoint(Protocol):
@@ -88,20 +92,74 @@ def after_attempt(row: OutboxRow, report: DeliveryReport, *, now: datetime) -> O
     return row.model_copy(update={**changes, "next_attempt_at": again})
 
 
-async def sweep(
-    ledger: Ledger, endpoint_of: Callable[[str], Awaitable[Endpoint]], *, limit: int = 100
-) -> list[OutboxRow]:
+EndpointOf = Callable[[str], Awaitable[Endpoint]]
+"""Finds the endpoint that a row names; raises our errors when there is none any more."""
+
+
+async def sweep(ledger: Ledger, endpoint_of: EndpointOf, *, limit: int = 100) -> list[OutboxRow]:
     """Deliver every event whose time has come; returns the rows as they are afterwards.
 
-    A row whose endpoint cannot be found any more waits for its next turn; it stops nobody else.
+    A row whose endpoint cannot be found any more waits for its next turn; it stops nobody else. Two
+    sweeps at the same moment share the work: each row is claimed before it is sent. Several go at
+    once, so that a receiver that answers nothing holds nobody else up.
     """
-    rows = []
-    for row in await ledger.due_events(limit=limit):
-        try:
-            rows.append(await attempt(ledger, row, await endpoint_of(row.endpoint)))
-        except ImagemillError as error:
-            report = DeliveryReport(delivered=False, error=str(error))
-            after = after_attempt(row, report, now=ledger.now())
-            await ledger.update_event(after)
-            rows.append(after)
-    return rows
+    turns = iter(range(limit))
+    rows: dict[int, OutboxRow] = {}
+
+    async def deliver_in_turn() -> None:
+        for turn in turns:
+            row = await ledger.claim_event(for_s=IN_PERSON_S)
+            if row is None:
+                return
+            rows[turn] = await _attempted(ledger, row, endpoint_of)
+
+    await asyncio.gather(*(deliver_in_turn() for _ in range(AT_ONCE)))
+    return [row for _, row in sorted(rows.items())]
+
+
+async def replay(
+    ledger: Ledger,
+    endpoint_of: EndpointOf,
+    *,
+    event_ids: Collection[str] = (),
+    dead: bool = False,
+    run_id: str | None = None,
+) -> list[OutboxRow]:
+    """Send events again now, under the ids they have for ever; their schedule begins anew.
+
+    Args:
+        ledger: Where they are.
+        endpoint_of: As for `sweep`.
+        event_ids: These, delivered ones too: a receiver that remembers ids takes them once.
+        dead: All that were given up.
+        run_id: All of a run that are not delivered.
+
+    Returns:
+        The rows as they are afterwards, oldest first; what a sweep took meanwhile is as it left it.
+
+    Raises:
+        RequestError: a named event is not known, or the run has none; nothing was sent.
+    """
+    places = asyncio.Semaphore(AT_ONCE)
+
+    async def again(event_id: str) -> OutboxRow | None:
+        async with places:
+            row = await ledger.claim_event(for_s=IN_PERSON_S, event_id=event_id)
+            if row is None:
+                return await ledger.event(event_id)
+            return await _attempted(ledger, row, endpoint_of)
+
+    ids = await ledger.requeue_events(event_ids, dead=dead, run_id=run_id)
+    rows = await asyncio.gather(*(again(event_id) for event_id in ids))
+    return [row for row in rows if row is not None]
+
+
+async def _attempted(ledger: Ledger, row: OutboxRow, endpoint_of: EndpointOf) -> OutboxRow:
+    """Attempt a claimed row; an endpoint that is no more costs it an attempt."""
+    try:
+        return await attempt(ledger, row, await endpoint_of(row.endpoint))
+    except ImagemillError as error:
+        report = DeliveryReport(delivered=False, error=str(error))
+        after = after_attempt(row, report, now=ledger.now())
+        await ledger.update_event(after)
+        return after

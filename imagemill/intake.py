@@ -23,7 +23,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from imagemill.artifact import digest_of
 from imagemill.errors import ImagemillError, RequestError
-from imagemill.netguard import Guard, fetch
+from imagemill.netguard import Guard, UrlRefused, fetch
 
 MAX_BYTES = 20_000_000
 MAX_PIXELS = 40_000_000
@@ -119,7 +119,9 @@ def _check_webp_canvas(data: bytes) -> None:
 
     Source: RFC 9649, sections 2.5 to 2.7. The first chunk starts at byte 12, its payload at 20.
     """
-    kind, head = data[12:16], data[20:30].ljust(10, b"\0")
+    if len(data) < 30:
+        raise _refused("is damaged or cut off (it ends in its header)")
+    kind, head = data[12:16], data[20:30]
     if kind == b"VP8X":
         size = (int.from_bytes(head[4:7], "little") + 1, int.from_bytes(head[7:10], "little") + 1)
     elif kind == b"VP8L":
@@ -191,10 +193,19 @@ async def load_reference(source: str, roots: Iterable[Path], *, guard: Guard) ->
         RequestError: Not allowed, not there, or not a usable picture.
     """
     if "://" in source:
-        data = await fetch(source, guard, max_bytes=MAX_BYTES)
+        data = await _fetched(source, guard)
     else:
         data = await asyncio.to_thread(_read, source, tuple(roots))
     return await asyncio.to_thread(take_in, data)
+
+
+async def _fetched(source: str, guard: Guard) -> bytes:
+    try:
+        return await fetch(source, guard, max_bytes=MAX_BYTES)
+    except UrlRefused as refused:
+        # The guard's own remedies speak of webhook receivers; no list allows a private host here.
+        remedy = "Give an https address that everybody can reach, or a file."
+        raise UrlRefused(refused.message, remedy=remedy) from None
 
 
 def _read(source: str, roots: tuple[Path, ...]) -> bytes:

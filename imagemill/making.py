@@ -7,7 +7,6 @@ last; an attempt that starts over finds what is paid and only finishes it.
 import asyncio
 import time
 from collections.abc import Awaitable
-from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,7 +19,6 @@ from imagemill.errors import (
     BudgetExceeded,
     ImagemillError,
     KeyHeld,
-    LedgerError,
     ProviderMisconfigured,
     QuotaExhausted,
     RateLimited,
@@ -28,6 +26,7 @@ from imagemill.errors import (
 )
 from imagemill.ledger import Ask, Granted, Orphaned, Reused
 from imagemill.ledger.values import Account, Payment
+from imagemill.orphans import settle_orphan
 from imagemill.providers.base import GeneratedImage
 from imagemill.request import ImageRequest, ImageResult
 from imagemill.results import made_result
@@ -183,13 +182,10 @@ def _ask(shop: Workshop, request: ImageRequest, *, attempt: int) -> Ask:
 
 async def _settle_orphan(shop: Workshop, key: str, orphan: Orphaned) -> None:
     """A process died holding this key: charge what it left in the spool, else call it ambiguous."""
-    left = await asyncio.to_thread(shop.spool.find, key, orphan.reservation_id)
-    with suppress(LedgerError):  # a twin run was quicker: what it wrote is read again right away
-        if left is None:
-            await _lost(shop, orphan.reservation_id, error_class="crashed")
-            return
-        await shop.ledger.paid(orphan.reservation_id, left.payment)
-        await asyncio.to_thread(shop.spool.shelve, left)
+    await settle_orphan(
+        shop.ledger, shop.spool, key=key, reservation_id=orphan.reservation_id,
+        embedded=shop.capabilities.embedded,
+    )  # fmt: skip
 
 
 async def _answered(

@@ -2,7 +2,7 @@
 
 import typer
 
-from apps.cli import batch, budget, demo, resume, shelf
+from apps.cli import batch, budget, demo, reconcile, resume, shelf, webhooks
 from apps.cli import services as local_services
 from apps.cli.screen import guarded
 
@@ -26,10 +26,12 @@ app.command("demo")(guarded(demo.demo))
 app.command("styles")(guarded(shelf.styles))
 app.command("models")(guarded(shelf.models))
 app.command("estimate")(guarded(shelf.estimate))
+app.command("reconcile")(guarded(reconcile.reconcile))
 app.command("up")(guarded(local_services.up))
 app.command("down")(guarded(local_services.down))
 app.command("status")(guarded(local_services.status))
 app.command("doctor")(guarded(local_services.doctor))
+app.add_typer(webhooks.app, name="webhooks")
 
 
 def main() -> None:

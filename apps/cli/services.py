@@ -1,5 +1,6 @@
 """The local services: `imagemill up`, `down`, `status`, `doctor`."""
 
+import asyncio
 from typing import Annotated
 
 import typer
@@ -83,10 +84,24 @@ def status() -> None:
     screen.print(table)
 
 
-def doctor() -> None:
-    """Check this machine: home, ledger, object store, Prefect, key; each with its remedy."""
+def doctor(
+    free: Annotated[
+        bool, typer.Option("--free", help="Settle and free what dead processes left behind.")
+    ] = False,
+) -> None:
+    """Check this machine: home, ledger, object store, Prefect, key; each with its remedy.
+
+    It also finds what dead processes left: reservations still open, runs still marked running,
+    slots of Prefect's limits that nobody holds. With --free these are put in order, and it says
+    what it did: an answer that lies in the spool is charged, any other is ambiguous (`imagemill
+    reconcile`), runs are marked crashed so that the same batch continues them, slots are released.
+    What a living process holds is never touched; one on another machine counts as dead when it has
+    been silent for its lease (30 s; a run 60 s).
+    """
     from apps.checkup import checkup
 
+    if free:
+        asyncio.run(_freed(Settings()))
     findings = checkup(Settings())
     table = Table("", "what", "found", "what to do", box=None)
     marks = {"ok": "[green]✓[/]", "note": "[yellow]·[/]", "bad": "[red]✗[/]"}
@@ -97,3 +112,14 @@ def doctor() -> None:
     screen.print(table)
     if any(finding.level == "bad" for finding in findings):
         raise typer.Exit(OTHER_TROUBLE)
+
+
+async def _freed(settings: Settings) -> None:
+    from apps.leftovers import free_leftovers
+
+    lines = 0
+    async for line in free_leftovers(settings):
+        lines += 1
+        screen.print(f"[green]freed[/] {escape(line)}")
+    if not lines:
+        screen.print("There was nothing to free.")

@@ -1,26 +1,29 @@
 """The ledger as the rest of the house sees it: one awaitable method a fact."""
 
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Collection, Sequence
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Connection
 
-from imagemill.ledger import accounts, mailbox, money, reading, runs, shelf
+from imagemill.ledger import accounts, mailbox, money, reading, runs, settling, shelf
 from imagemill.ledger.database import Transactions, open_transactions
 from imagemill.ledger.values import (
     Account,
     Ask,
     Ceiling,
+    EventState,
     Granted,
     Money,
     Orphaned,
     OutboxRow,
     Payment,
+    Question,
     Reused,
     RunRow,
     RunState,
+    Settlement,
 )
 from imagemill.request import ImageResult
 
@@ -205,9 +208,34 @@ class Ledger:
         """Put a webhook event into the outbox, once."""
         await self._db.run(lambda c: mailbox.put(c, row))
 
-    async def due_events(self, *, limit: int = 100) -> list[OutboxRow]:
-        """Return the webhook events whose time has come."""
-        return await self._db.run(lambda c: mailbox.due(c, now=self.now(), limit=limit))
+    async def claim_event(self, *, for_s: float, event_id: str | None = None) -> OutboxRow | None:
+        """Take one webhook event whose time has come, for so long; see `mailbox.claim`."""
+        until = self.now() + timedelta(seconds=for_s)
+        return await self._db.run(
+            lambda c: mailbox.claim(c, now=self.now(), until=until, event_id=event_id)
+        )
+
+    async def list_events(
+        self, *, state: EventState | None = None, run_id: str | None = None, limit: int = 100
+    ) -> list[OutboxRow]:
+        """Return webhook events, newest first."""
+        return await self._db.run(
+            lambda c: mailbox.listed(c, state=state, run_id=run_id, limit=limit)
+        )
+
+    async def count_events(self) -> dict[str, int]:
+        """Return how many webhook events are pending, delivered and dead."""
+        return await self._db.run(mailbox.counts)
+
+    async def requeue_events(
+        self, event_ids: Collection[str] = (), *, dead: bool = False, run_id: str | None = None
+    ) -> list[str]:
+        """Make webhook events due now, under their own ids; see `mailbox.requeue`."""
+        return await self._db.run(
+            lambda c: mailbox.requeue(
+                c, now=self.now(), event_ids=event_ids, dead=dead, run_id=run_id
+            )
+        )
 
     async def event(self, event_id: str) -> OutboxRow | None:
         """Return one webhook event, or None."""
@@ -216,6 +244,32 @@ class Ledger:
     async def update_event(self, row: OutboxRow) -> None:
         """Write back what a delivery attempt changed."""
         await self._db.run(lambda c: mailbox.update_row(c, row))
+
+    async def open_questions(self, run_id: str | None = None) -> list[Question]:
+        """Return every ambiguous reservation, oldest first."""
+        return await self._db.run(lambda c: settling.open_questions(c, run_id))
+
+    async def settle(self, reservation_id: int, *, billed: bool) -> Settlement:
+        """Write down whether a lost answer was billed; see `settling.settle`."""
+        return await self._db.run(
+            lambda c: settling.settle(c, reservation_id, billed=billed, now=self.now())
+        )
+
+    async def left_open(self) -> list[Question]:
+        """Return reservations that dead or silent processes hold open."""
+        return await self._db.run(lambda c: settling.left_open(c, now=self.now()))
+
+    async def left_running(self) -> list[RunRow]:
+        """Return runs marked running with nobody there."""
+        return await self._db.run(lambda c: settling.left_running(c, now=self.now()))
+
+    async def living_runs(self) -> list[RunRow]:
+        """Return runs that are running, as far as anybody can tell."""
+        return await self._db.run(lambda c: settling.living(c, now=self.now()))
+
+    async def give_up_run(self, run: RunRow) -> bool:
+        """Mark a run crashed that has nobody any more; False when it showed life meanwhile."""
+        return await self._db.run(lambda c: settling.give_up(c, run, now=self.now()))
 
     def close(self) -> None:
         """Finish what is under way and close the database."""

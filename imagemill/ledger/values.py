@@ -12,6 +12,8 @@ RunState = Literal[
     "running", "completed", "completed_with_failures", "failed", "crashed", "cancelled"
 ]
 
+EventState = Literal["pending", "delivered", "dead"]
+
 _FROZEN = ConfigDict(frozen=True, hide_input_in_errors=True)
 
 
@@ -83,6 +85,44 @@ class Orphaned(BaseModel):
     reserved_usd: Decimal
 
 
+class Question(BaseModel):
+    """One reservation whose outcome nobody knows yet.
+
+    Attributes:
+        state: `ambiguous` (its answer was lost) or `open` (still held, its holder gone or silent).
+        since: When it became so: closed, or last believed.
+    """
+
+    model_config = _FROZEN
+
+    reservation_id: int
+    key: str
+    run_id: str
+    provider: str
+    model: str
+    holder: str
+    state: Literal["open", "ambiguous"]
+    reserved_usd: Decimal
+    error_class: str | None = None
+    opened_at: datetime
+    since: datetime
+
+
+class Settlement(BaseModel):
+    """What a person decided about a lost answer, and what it did to the money.
+
+    Attributes:
+        refund_usd: Given back: not spent any more.
+    """
+
+    model_config = _FROZEN
+
+    reservation_id: int
+    billed: bool
+    reserved_usd: Decimal
+    refund_usd: Decimal
+
+
 class RunRow(BaseModel):
     """One run as the ledger knows it. `request` and `summary` are JSON text."""
 
@@ -121,7 +161,7 @@ class OutboxRow(BaseModel):
     url: str
     type: str
     body: str
-    state: Literal["pending", "delivered", "dead"] = "pending"
+    state: EventState = "pending"
     attempts: int = 0
     next_attempt_at: datetime
     last_status: int | None = None

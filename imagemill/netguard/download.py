@@ -63,10 +63,17 @@ async def _follow(client: httpx.AsyncClient, url: str, guard: Guard, *, max_byte
 
 async def _body(response: httpx.Response, host: str, max_bytes: int) -> bytes:
     if response.status_code != 200:
-        raise RequestError(f"{host} answered {response.status_code}; expected 200.")
+        raise RequestError(
+            f"{host} answered {response.status_code}; expected 200.",
+            remedy="Check the address, or give a file.",
+        )
     if response.headers.get("content-encoding", "identity").lower() != "identity":
-        raise RequestError(f"{host} sent a compressed answer that was not asked for.")
-    too_big = RequestError(f"{host} sent more than the {max_bytes} bytes allowed.")
+        raise RequestError(
+            f"{host} sent a compressed answer that was not asked for.", remedy="Give a file."
+        )
+    too_big = RequestError(
+        f"{host} sent more than the {max_bytes} bytes allowed.", remedy="Give a smaller one."
+    )
     declared = response.headers.get("content-length", "0")
     if declared.isdecimal() and int(declared) > max_bytes:
         raise too_big

@@ -125,8 +125,10 @@ class Guard:
             raise UrlRefused(f"{host} has no address.", remedy="Check the name.")
         for address in found:
             if not allowed(address):
+                itself = host == str(address)
+                said = f"{host} is" if itself else f"{host} leads to {address}, which is"
                 raise UrlRefused(
-                    f"{host} leads to {address}, which is not a public address.",
+                    f"{said} not a public address.",
                     remedy=PRIVATE_HOSTS_REMEDY if _is_anybodys(address) else NEVER_REMEDY,
                 )
 

@@ -3,6 +3,8 @@
 from imagemill.errors import RequestError
 
 KINDS = ("gemini", "sketch")
+EMBEDDED = frozenset({"sketch"})
+"""Providers that draw on this machine and bill nothing (`Capabilities.embedded` says the same)."""
 
 
 def split_name(name: str) -> tuple[str, str]:

@@ -19,7 +19,10 @@ from tests.builders import image_result
 from tests.unit.small_workshop import unwritable
 from tests.wire.gemini import FakeGemini
 
-COMMANDS = ("batch", "demo", "styles", "models", "estimate", "up", "down", "status", "doctor")
+COMMANDS = (
+    "batch", "demo", "styles", "models", "estimate", "up", "down", "status", "doctor", "webhooks",
+    "reconcile",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -227,6 +227,21 @@ def test_a_receiver_that_is_away_never_fails_the_run_and_gets_the_same_event_lat
     assert asyncio.run(deliver_webhooks()) == {}
 
 
+def test_dead_letters_are_sent_again_from_the_form(mill, words, receiver):
+    """The flow `replay-webhooks` sends what was given up, under the same id; a named one even twice."""
+    from flows.webhooks import replay_webhooks
+
+    receiver.answer_next(410)
+    mill.run(words(1), webhook=receiver.url)
+    ((event_id, state),) = mill.rows("SELECT event_id, state FROM outbox")
+    assert state == "dead"
+    assert asyncio.run(replay_webhooks()) == {"delivered": 1}
+    assert asyncio.run(replay_webhooks()) == {}
+    assert asyncio.run(replay_webhooks(event_ids=[event_id])) == {"delivered": 1}
+    assert [event.id for event in receiver.received] == [event_id]
+    assert receiver.duplicate_count == 1
+
+
 def due(mill):
     """Let an hour pass for the outbox."""
     from datetime import timedelta

@@ -1,10 +1,6 @@
-"""Reference images from outside are taken in as plain redrawn pixels, or refused with the rule."""
+"""Reference images from outside are taken in as plain redrawn pixels. Refusals: test_abuse.py."""
 
-import gzip
 import os
-import struct
-import warnings
-import zlib
 from io import BytesIO
 
 import numpy as np
@@ -13,103 +9,10 @@ from PIL import Image, ImageCms, PngImagePlugin
 
 from imagemill.artifact import digest_of
 from imagemill.errors import RequestError
-from imagemill.intake import MAX_BYTES, load_reference, take_in
+from imagemill.intake import load_reference, take_in
 from imagemill.netguard import Guard, UrlRefused
+from tests.unit.bad_pictures import JPEG, PNG, WEBP, encoded, noise
 from tests.wire.loopback import loopback, says
-
-
-def encoded(image, kind="PNG", **options):
-    out = BytesIO()
-    image.save(out, kind, **options)
-    return out.getvalue()
-
-
-def noise(width_px=80, height_px=40):
-    """A picture that does not compress away, so that cutting it cuts pixels."""
-    values = np.random.default_rng(1).integers(0, 256, (height_px, width_px, 3), dtype=np.uint8)
-    return Image.fromarray(values)
-
-
-def png_chunk(kind, data):
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
-def png_header(width_px, height_px):
-    ihdr = struct.pack(">IIBBBBB", width_px, height_px, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", ihdr)
-
-
-def bomb(side_px):
-    """A 1-bit PNG of `side_px` squared: kilobytes that want gigabytes."""
-    row = b"\0" * (side_px // 8 + 2)
-    packer = zlib.compressobj(1)
-    data = b"".join([*(packer.compress(row) for _ in range(side_px)), packer.flush()])
-    ihdr = struct.pack(">IIBBBBB", side_px, side_px, 1, 0, 0, 0, 0)
-    chunks = png_chunk(b"IHDR", ihdr) + png_chunk(b"IDAT", data) + png_chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + chunks
-
-
-def flipped(data, at):
-    return data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1 :]
-
-
-PNG = encoded(noise())
-JPEG = encoded(noise(), "JPEG")
-WEBP = encoded(noise(), "WEBP")
-TINY_IDAT = png_chunk(b"IDAT", zlib.compress(b"\0" * 90)) + png_chunk(b"IEND", b"")
-TEXT_BOMB = png_chunk(b"zTXt", b"Comment\0\0" + zlib.compress(b"A" * 64_000_000, 1))
-
-NOT_A_PICTURE, BROKEN, TOO_MANY = "not a PNG, JPEG or WebP", "damaged or cut off", "40 megapixels"
-
-
-def webp_of(kind, head):
-    return b"RIFF" + struct.pack("<I", 100) + b"WEBP" + kind + struct.pack("<I", 10) + head
-
-
-REFUSED = {
-    "01 empty": (b"", NOT_A_PICTURE),
-    "02 html": (b"<!doctype html><html><body>404</body></html>", NOT_A_PICTURE),
-    "03 svg": (b"<svg xmlns='http://www.w3.org/2000/svg' width='64' height='64'/>", NOT_A_PICTURE),
-    "04 signature only": (PNG[:8], BROKEN),
-    "05 png cut at half": (PNG[: len(PNG) // 2], BROKEN),
-    "06 png less 20 bytes": (PNG[:-20], "its end is missing"),
-    "07 jpeg cut at half": (JPEG[: len(JPEG) // 2], BROKEN),
-    "08 png with a flipped byte": (flipped(PNG, 60), BROKEN),
-    "09 20000 squared": (bomb(20_000), TOO_MANY),
-    "10 13400 squared": (bomb(13_400), TOO_MANY),
-    "10b 10000 squared, Pillow only warns": (bomb(10_000), TOO_MANY),
-    "11 60000 squared in the header": (png_header(60_000, 60_000) + TINY_IDAT, TOO_MANY),
-    "12 0 x 0": (png_header(0, 0) + TINY_IDAT, BROKEN),
-    "13 1 x 1": (encoded(Image.new("RGB", (1, 1))), "at least 32 px"),
-    "14 jpeg 65500 x 1": (encoded(Image.new("RGB", (65_500, 1)), "JPEG"), "at least 32 px"),
-    "14b 400 x 32": (encoded(Image.new("RGB", (400, 32))), "aspect is at most 10:1"),
-    "15 text bomb": (PNG[:33] + TEXT_BOMB + PNG[33:], BROKEN),
-    "21b gif": (encoded(noise(), "GIF"), NOT_A_PICTURE),
-    "22 eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n", NOT_A_PICTURE),
-    "23 bmp": (encoded(noise(), "BMP"), NOT_A_PICTURE),
-    "23b tiff": (encoded(noise(), "TIFF"), NOT_A_PICTURE),
-    "23c ico": (encoded(noise(64, 64), "ICO"), NOT_A_PICTURE),
-    "23d float tiff of NaN": (
-        encoded(Image.fromarray(np.full((64, 64), np.nan, np.float32)), "TIFF"), NOT_A_PICTURE),
-    "25 webp cut to 200 bytes": (WEBP[:200], BROKEN),
-    "25b gzip of a png": (gzip.compress(PNG), NOT_A_PICTURE),
-    "webp canvas 16384 squared": (webp_of(b"VP8X", b"\0\0\0\0\xff\x3f\0\xff\x3f\0"), TOO_MANY),
-    "webp lossless 16384 squared": (webp_of(b"VP8L", b"\x2f\xff\xff\xff\x0f" + b"\0" * 5), TOO_MANY),
-    "webp lossy 16383 squared": (webp_of(b"VP8 ", b"\0\0\0\x9d\x01\x2a\xff\x3f\xff\x3f"), TOO_MANY),
-    "webp cut in its header": (WEBP[:22], "at least 32 px"),
-    "jpeg start only": (b"\xff\xd8\xff\xe0", BROKEN),
-    "too many bytes": (b"\0" * (MAX_BYTES + 1), "20 MB"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("data", "rule"), REFUSED.values(), ids=REFUSED)
-def test_bad_input_is_refused_with_the_rule_it_breaks(data, rule):
-    """Nothing Pillow raises, warns or accepts by mistake gets past: the asker is told the rule."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        with pytest.raises(RequestError, match=rule) as refused:
-            take_in(data)
-    assert refused.value.remedy
 
 
 def drawn(data):

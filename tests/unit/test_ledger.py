@@ -270,10 +270,10 @@ async def test_the_webhook_event_is_queued_with_the_runs_end(ledger, clock):
     )  # fmt: skip
     await ledger.end_run("run-1", "completed", {}, event=row)
     await ledger.queue_event(row.model_copy(update={"body": "another"}))
-    due = await ledger.due_events()
-    assert [event.body for event in due] == ["{}"]
-    await ledger.update_event(due[0].model_copy(update={"state": "delivered", "attempts": 1}))
-    assert await ledger.due_events() == []
+    due = await ledger.claim_event(for_s=60)
+    assert due.body == "{}"
+    assert await ledger.claim_event(for_s=60) is None
+    await ledger.update_event(due.model_copy(update={"state": "delivered", "attempts": 1}))
     assert (await ledger.event("msg_run-1_done")).attempts == 1
     assert await ledger.event("msg_nobody") is None
 
