@@ -11,6 +11,7 @@ from sqlalchemy import (
     Connection,
     Row,
     and_,
+    func,
     insert,
     literal,
     select,
@@ -30,6 +31,9 @@ LEASE = timedelta(seconds=30)
 """How long a reservation is believed without a heartbeat, when its holder is on another machine."""
 
 _LIVE = ("open", "charged", "ambiguous")
+_LATE = ("open", "ambiguous", "resent", "settled")
+"""What an outcome may still close: a process that was silent for its lease was taken for dead, and
+its answer may come after somebody sent the image again, or settled it. It is the truth then."""
 
 
 def reserve(connection: Connection, ask: Ask, *, now: datetime) -> Granted | Reused | Orphaned:
@@ -159,12 +163,17 @@ def _open(connection: Connection, ask: Ask, *, now: datetime) -> int:
     return int(key[0])
 
 
-def _close(connection: Connection, reservation_id: int, **values: Any) -> Row[Any]:  # noqa: ANN401
-    """Close a reservation that is open (or ambiguous, when its answer turned up after all).
+def _close(
+    connection: Connection,
+    reservation_id: int,
+    befores: tuple[str, ...],
+    **values: Any,  # noqa: ANN401
+) -> Row[Any]:
+    """Close a reservation that is in one of the states `befores`.
 
     Returns the row with `state` as it was before.
     """
-    for before in ("open", "ambiguous"):
+    for before in befores:
         row = connection.execute(
             update(reservations)
             .where(reservations.c.id == reservation_id, reservations.c.state == before)
@@ -211,15 +220,22 @@ def paid(
     """
     insert_once(connection, artifacts, {**payment.artifact.model_dump(), "created_at": now})
     row = _close(
-        connection, reservation_id, state="charged", charged_usd=payment.cost_usd,
+        connection, reservation_id, _LATE, state="charged", charged_usd=payment.cost_usd,
         digest=payment.artifact.digest, provider_seconds=payment.seconds, seed=payment.seed,
         closed_at=now,
     )  # fmt: skip
-    counted = row.reserved_usd if row.state == "ambiguous" else Decimal(0)
-    kind = "settlement" if counted else "image"
+    counted = Decimal(0) if row.state == "open" else _counted(connection, reservation_id)
+    kind = "image" if row.state == "open" else "settlement"
     charge(connection, row, kind=kind, amount_usd=payment.cost_usd - counted, now=now)
     above = payment.cost_usd > row.reserved_usd
     return accounts.overdrawn(connection, row) if above else None
+
+
+def _counted(connection: Connection, reservation_id: int) -> Decimal:
+    """Return what is booked for a reservation so far: its worst case, or less once settled."""
+    total = select(func.coalesce(func.sum(charges.c.amount_usd), 0))
+    found = connection.execute(total.where(charges.c.reservation_id == reservation_id))
+    return Decimal(found.scalar_one())
 
 
 def failed(
@@ -232,10 +248,11 @@ def failed(
 ) -> None:
     """It certainly made no image: release the money, less what was billed all the same."""
     row = _close(
-        connection, reservation_id, state="failed" if error_class else "released",
+        connection, reservation_id, _LATE, state="failed" if error_class else "released",
         error_class=error_class or None, charged_usd=cost_usd, closed_at=now,
     )  # fmt: skip
-    charge(connection, row, kind="failure", amount_usd=cost_usd, now=now)
+    counted = Decimal(0) if row.state == "open" else _counted(connection, reservation_id)
+    charge(connection, row, kind="failure", amount_usd=cost_usd - counted, now=now)
 
 
 def ambiguous(
@@ -243,7 +260,12 @@ def ambiguous(
 ) -> Decimal:
     """It may have been billed: count the whole reservation as spent; return how much that is."""
     row = _close(
-        connection, reservation_id, state="ambiguous", error_class=error_class, closed_at=now
+        connection,
+        reservation_id,
+        ("open", "ambiguous"),
+        state="ambiguous",
+        error_class=error_class,
+        closed_at=now,
     )
     if row.state == "open":
         charge(connection, row, kind="ambiguous", amount_usd=row.reserved_usd, now=now)

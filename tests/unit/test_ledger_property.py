@@ -100,7 +100,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(reservation=consumes(held), cost=cents, name=st.sampled_from("xyz"))
     def pay(self, reservation, cost, name):
         """The answer came; now and then a provider bills above the worst case."""
-        if not self.is_open(reservation, "open", "ambiguous"):
+        if not self.is_open(reservation, "open", "ambiguous", "resent"):
             return
         ask, at = self.granted[reservation]
         artifact = ArtifactRef(
@@ -116,7 +116,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(reservation=consumes(held), words=st.booleans())
     def fail(self, reservation, words):
         """No image; words of a refused prompt may cost a little."""
-        if self.is_open(reservation, "open"):
+        if self.is_open(reservation, "open", "ambiguous", "resent"):
             cost = CENT if words else Decimal(0)
             self.attempt(
                 lambda: money.failed(

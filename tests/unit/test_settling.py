@@ -163,14 +163,14 @@ async def test_an_answer_that_lies_in_the_spool_is_charged_at_what_it_cost(ledge
     assert await look_for_answers(ledger, spool, questions) == {}
 
 
-async def test_somebody_quicker_is_believed(ledger, spool):
-    """An answer found for a reservation that was settled meanwhile costs nothing more."""
+async def test_a_picture_in_hand_is_believed_before_a_person(ledger, spool):
+    """It was settled as not billed meanwhile; the answer that lies there says otherwise."""
     number = await lost(ledger)
     questions = await ledger.open_questions()
     spooled(spool, KEYS[0], number)
     await ledger.settle(number, billed=False)
-    assert await look_for_answers(ledger, spool, questions) == {}
-    assert (await ledger.money_of("run-1")).spent_usd == 0
+    assert list(await look_for_answers(ledger, spool, questions)) == [number]
+    assert (await ledger.money_of("run-1")).spent_usd == Decimal("0.02")
 
 
 async def test_what_dead_and_silent_processes_hold_open_is_found(ledger, clock):
@@ -231,3 +231,14 @@ async def test_runs_with_nobody_there_are_found_and_marked_crashed(ledger, clock
         run_row(clock, id="next", lineage="next", batch_digest="dead", holder=holder())
     )
     assert again.lineage == "dead"
+
+
+@pytest.mark.parametrize("billed", [True, False])
+async def test_an_answer_that_comes_after_it_was_settled_is_the_truth(ledger, billed):
+    """A process that was taken for dead comes back with the picture: it is charged what it cost."""
+    granted = await ledger.reserve(ask())
+    await ledger.ambiguous(granted.reservation_id, error_class="crashed")
+    await ledger.settle(granted.reservation_id, billed=billed)
+    await ledger.paid(granted.reservation_id, payment())
+    assert (await ledger.money_of("run-1")).spent_usd == payment().cost_usd
+    assert (await ledger.chain("run-1")).spent_usd == payment().cost_usd
