@@ -1,7 +1,6 @@
-"""The way of one image: reserve, generate, decode, spool, charge, store.
+"""The way of one image: reserve, generate, keep the answer (`keeping`), store.
 
-Paid bytes are on disk before anything else can go wrong, the charge is written next, the upload
-last; an attempt that starts over finds what is paid and only finishes it.
+An attempt that starts over finds what is paid and only finishes it.
 """
 
 import asyncio
@@ -10,26 +9,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from imagemill.artifact import ArtifactRef
-from imagemill.decode import decoded
 from imagemill.errors import (
-    AnswerLost,
-    ArtifactError,
-    Billing,
     ImagemillError,
     KeyHeld,
     LedgerError,
-    ProviderMisconfigured,
-    QuotaExhausted,
-    RateLimited,
-    StoreUnavailable,
 )
+from imagemill.failing import lost, record_failure
+from imagemill.keeping import handed_out, kept, local_file, shown, stored
 from imagemill.ledger import Ask, Granted, Orphaned, Reused
-from imagemill.ledger.values import Payment
-from imagemill.providers.base import GeneratedImage
 from imagemill.request import ImageRequest, ImageResult
 from imagemill.results import made_result
-from imagemill.spool import Spooled, hand_out
 from imagemill.workshop import Workshop
 
 T = TypeVar("T")
@@ -49,10 +38,10 @@ async def make_image(shop: Workshop, index: int, *, attempt: int = 1) -> ImageRe
     """
     paid, path = await _paid_image(shop, index, attempt=attempt)
     _, preview = await asyncio.gather(
-        _store(shop, paid, path), asyncio.to_thread(_shown, shop, index, paid, path)
+        stored(shop, paid, path), asyncio.to_thread(shown, shop, index, paid, path)
     )
-    handed_out = await asyncio.to_thread(_handed_out, shop, index, paid, path)
-    result = made_result(shop, index, paid, attempt=attempt, path=handed_out)
+    place = await asyncio.to_thread(handed_out, shop, index, paid, path)
+    result = made_result(shop, index, paid, attempt=attempt, path=place)
     result = result.model_copy(update={"preview_path": str(preview) if preview else None})
     await shop.ledger.keep_item(shop.run.id, result, store=shop.store.name)
     return result
@@ -77,7 +66,7 @@ async def _paid_image(shop: Workshop, index: int, *, attempt: int) -> tuple[Reus
         else:
             if isinstance(answer, Granted):
                 return await _to_the_end(keeping)
-            return answer, await _local_file(shop, shop.requests[index].key, answer)
+            return answer, await local_file(shop, shop.requests[index].key, answer)
         await asyncio.sleep(HELD_POLL_S)
 
 
@@ -128,7 +117,7 @@ async def _settle_orphan(shop: Workshop, key: str, orphan: Orphaned) -> None:
     left = await asyncio.to_thread(shop.spool.find, key, orphan.reservation_id)
     with suppress(LedgerError):  # a twin run was quicker: what it wrote is read again right away
         if left is None:
-            await _lost(shop, orphan.reservation_id, error_class="crashed")
+            await lost(shop, orphan.reservation_id, error_class="crashed")
             return
         await shop.ledger.paid(orphan.reservation_id, left.payment)
         await asyncio.to_thread(shop.spool.shelve, left)
@@ -148,80 +137,18 @@ async def _answered(
         await shop.desk.acquire()
     except asyncio.CancelledError:
         # The request may be on the wire: nobody can say that it is not billed.
-        await asyncio.shield(_lost(shop, reservation_id, error_class="cancelled"))
+        await asyncio.shield(lost(shop, reservation_id, error_class="cancelled"))
         raise
     except ImagemillError as error:
-        await _record_failure(shop, reservation_id, error)
+        await record_failure(shop, reservation_id, error)
         raise
     except Exception:
         await shop.ledger.ambiguous(reservation_id, error_class="unexpected")
         raise
     shop.pacer.went_well()
     seconds = round(time.monotonic() - started, 3)
-    keeping = _kept(shop, request.key, reservation_id, generated, seconds=seconds)
+    keeping = kept(shop, request.key, reservation_id, generated, seconds=seconds)
     return asyncio.create_task(keeping)
-
-
-async def _kept(
-    shop: Workshop, key: str, reservation_id: int, generated: GeneratedImage, *, seconds: float
-) -> tuple[Reused, Path]:
-    """Decode, spool, charge, shelve. An answer in the spool stays open until it is charged.
-
-    Raises:
-        AnswerLost: the picture is broken, or this machine cannot keep it (the run stops sending).
-    """
-    try:
-        spooled = await asyncio.to_thread(
-            _decoded_and_spooled, shop, key, reservation_id, generated, seconds=seconds
-        )
-    except AnswerLost as error:
-        await _record_failure(shop, reservation_id, error)
-        raise
-    finally:
-        shop.desk.release()
-    await shop.ledger.paid(reservation_id, spooled.payment)
-    path = await asyncio.to_thread(shop.spool.shelve, spooled)
-    paid = Reused(**dict(spooled.payment), reservation_id=reservation_id, run_id=shop.run.id)
-    return paid, path
-
-
-def _decoded_and_spooled(
-    shop: Workshop, key: str, reservation_id: int, generated: GeneratedImage, *, seconds: float
-) -> Spooled:
-    """Decode in full, then put the answer on disk. Runs in a thread.
-
-    A picture that does not decode is an answer lost; a machine that cannot keep what it pays for
-    sends nothing more.
-    """
-    payment = _payment(generated, seconds=seconds)
-    try:
-        return shop.spool.keep(key, reservation_id, generated.data, payment)
-    except ArtifactError as error:
-        shop.stopped = error
-        raise AnswerLost(
-            f"The picture came and could not be kept: {error.message}",
-            remedy=f"{error.remedy} Then run again with --resend-ambiguous.",
-        ) from error
-
-
-def _payment(generated: GeneratedImage, *, seconds: float) -> Payment:
-    try:
-        image = decoded(generated.data)
-    except ArtifactError as error:
-        raise AnswerLost(
-            f"The provider's picture is broken: {error.message}",
-            remedy="It may have been billed; run again with --resend-ambiguous for another attempt.",
-        ) from error
-    artifact = ArtifactRef(
-        digest=image.digest,
-        media_type=image.media_type,
-        size_bytes=image.size_bytes,
-        width_px=image.width_px,
-        height_px=image.height_px,
-    )
-    return Payment(
-        artifact=artifact, cost_usd=generated.cost_usd, seconds=seconds, seed=generated.seed
-    )
 
 
 async def _to_the_end(step: asyncio.Task[T]) -> T:
@@ -231,68 +158,3 @@ async def _to_the_end(step: asyncio.Task[T]) -> T:
     except asyncio.CancelledError:
         await asyncio.wait([step])
         raise
-
-
-async def _lost(shop: Workshop, reservation_id: int, *, error_class: str) -> None:
-    """Nobody knows what became of a request. What this machine draws itself cost nothing."""
-    if shop.capabilities.embedded:
-        await shop.ledger.failed(reservation_id, error_class=error_class)
-    else:
-        await shop.ledger.ambiguous(reservation_id, error_class=error_class)
-
-
-async def _record_failure(shop: Workshop, reservation_id: int, error: ImagemillError) -> None:
-    if isinstance(error, RateLimited):
-        shop.pacer.slow_down(error.retry_after_s)
-    if isinstance(error, ProviderMisconfigured | QuotaExhausted):
-        shop.stopped = error
-    if error.billing is Billing.UNKNOWN:
-        error.cost_usd = await shop.ledger.ambiguous(reservation_id, error_class=error.error_class)
-        return
-    await shop.ledger.failed(reservation_id, error_class=error.error_class, cost_usd=error.cost_usd)
-
-
-async def _local_file(shop: Workshop, key: str, paid: Reused) -> Path:
-    """Return the picture's file on this machine; fetch it when another machine made it.
-
-    Raises:
-        StoreUnavailable: it is paid, but whoever made it has not uploaded it yet; ask again.
-    """
-    path = shop.spool.image_path(paid.artifact)
-    if await asyncio.to_thread(path.is_file):
-        return path
-    # A process that died between charge and shelf left it in the spool.
-    if left := await asyncio.to_thread(shop.spool.find, key, paid.reservation_id):
-        return await asyncio.to_thread(shop.spool.shelve, left)
-    if await asyncio.to_thread(path.is_file):  # a twin run was putting it there just now
-        return path
-    if not await shop.store.exists(paid.artifact):
-        raise StoreUnavailable(
-            f"The image {paid.artifact.digest[:12]} is paid and not in the store yet.",
-            remedy="The machine that made it is uploading it, or must be started again to do so.",
-        )
-    data = await shop.store.get(paid.artifact)
-    return await asyncio.to_thread(shop.spool.adopt, paid.artifact, data)
-
-
-async def _store(shop: Workshop, paid: Reused, path: Path) -> None:
-    """Upload once. An old image is looked for first: usually it lies there, unless emptied."""
-    if paid.run_id != shop.run.id and await shop.store.exists(paid.artifact):
-        return
-    async with shop.uploads:
-        await shop.store.put_file(paid.artifact, path)
-
-
-def _shown(shop: Workshop, index: int, paid: Reused, path: Path) -> Path | None:
-    """Make the preview and hang it on the contact sheet, while the next picture is waited for."""
-    preview = shop.spool.preview(paid.artifact, path)
-    small = str(preview) if preview else None
-    shop.sheet.hang(index, paid.artifact.digest, str(path), small)
-    return preview
-
-
-def _handed_out(shop: Workshop, index: int, paid: Reused, path: Path) -> Path:
-    if shop.output_dir is None:
-        return path
-    name = f"{index + 1:04}-{paid.artifact.digest[:12]}{path.suffix}"
-    return hand_out(path, shop.output_dir, name)
