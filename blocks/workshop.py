@@ -9,21 +9,19 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from blocks.provider import load_provider
+from blocks.routes import key_problems, open_routes
 from blocks.settings import Settings
 from blocks.store import load_store
 from blocks.webhook import load_endpoint
-from imagemill.errors import ProviderError, ProviderMisconfigured
 from imagemill.intake import ReferenceImage, load_reference
 from imagemill.ledger import Ledger, RunRow, open_ledger
 from imagemill.ledger.holder import holder
 from imagemill.netguard import Guard
-from imagemill.pacing import pacer_of
-from imagemill.planning import plan
 from imagemill.prompt import find_style
-from imagemill.providers.base import Capabilities, ImageProvider
+from imagemill.providers.base import Capabilities
 from imagemill.request import BatchRequest
 from imagemill.spool import Spool, check_output_folder
+from imagemill.style_lock import pin_to_paid
 from imagemill.workshop import Workshop, opened
 
 
@@ -39,27 +37,25 @@ async def open_workshop(
     settings = settings or Settings()
     style = find_style(batch.style_name, settings.styles_dir)
     async with AsyncExitStack() as parts:
-        provider = await load_provider(batch.provider, settings)
-        parts.push_async_callback(provider.aclose)
-        capabilities = provider.capabilities(batch.model)
         references = await _references(batch, settings)
-        requests = plan(batch, style, capabilities, references=[r.digest for r in references])
+        digests = [each.digest for each in references]
+        routes = await open_routes(batch, style, digests, settings=settings, parts=parts)
         spool, output_dir = _checked_folders(batch, settings)
         endpoint = await load_endpoint(batch.webhook, settings) if batch.webhook else None
         store = await load_store(batch.store)
-        _, key_problem = await gather(store.check(), _key_problem(provider))
+        _, problems = await gather(store.check(), key_problems(routes))
         ledger = open_ledger(settings.ledger_url)
         parts.callback(ledger.close)
         shop = Workshop(
-            run=await _begin(ledger, batch, run_id=run_id, capabilities=capabilities),
-            batch=batch, style=style, requests=requests,
-            references=tuple(r.data for r in references),
-            provider=provider, capabilities=capabilities, store=store, ledger=ledger,
+            run=await _begin(ledger, batch, run_id=run_id, capabilities=routes[0].capabilities),
+            batch=batch, style=style, routes=routes,
+            references=tuple(r.data for r in references), store=store, ledger=ledger,
             spool=spool, output_dir=output_dir, endpoint=endpoint,
             folder=output_dir or settings.home / "runs" / run_id,
-            pacer=pacer_of(provider.name, capabilities.model, capabilities.max_in_flight),
         )  # fmt: skip
-        shop.stopped = key_problem
+        await pin_to_paid(shop)
+        for route, problem in problems:
+            shop.refuse(route, problem)
         async with opened(shop):
             yield shop
 
@@ -90,14 +86,3 @@ async def _begin(
         created_at=now, heartbeat_at=now,
     )  # fmt: skip
     return await ledger.begin_run(row)
-
-
-async def _key_problem(provider: ImageProvider) -> ProviderMisconfigured | None:
-    """Return why nothing can be sent; every image of the run then says so (B10)."""
-    try:
-        await provider.check_configuration()
-    except ProviderMisconfigured as error:
-        return error
-    except ProviderError:
-        return None  # away for a moment: each image's own retries deal with that
-    return None

@@ -1,30 +1,40 @@
-"""What a failed attempt did: to the bill, to the pace, to the rest of the run."""
+"""What a failed attempt did: to the bill, to the provider's standing, to the rest of the run."""
 
-from imagemill.errors import (
-    Billing,
-    ImagemillError,
-    ProviderMisconfigured,
-    QuotaExhausted,
-    RateLimited,
-)
+from imagemill.breaker import Turn
+from imagemill.errors import Billing, ImagemillError, RateLimited
+from imagemill.routing import FOR_THE_RUN, MAY_MOVE, Route
 from imagemill.workshop import Workshop
 
 
-async def lost(shop: Workshop, reservation_id: int, *, error_class: str) -> None:
+async def lost(shop: Workshop, route: Route, reservation_id: int, *, error_class: str) -> None:
     """Nobody knows what became of a request. What this machine draws itself cost nothing."""
-    if shop.capabilities.embedded:
+    if route.capabilities.embedded:
         await shop.ledger.failed(reservation_id, error_class=error_class)
     else:
         await shop.ledger.ambiguous(reservation_id, error_class=error_class)
 
 
 async def record_failure(shop: Workshop, reservation_id: int, error: ImagemillError) -> None:
-    """Write what an attempt that raised `error` was billed; slow down or stop as it says."""
-    if isinstance(error, RateLimited):
-        shop.pacer.slow_down(error.retry_after_s)
-    if isinstance(error, ProviderMisconfigured | QuotaExhausted):
-        shop.stopped = error
+    """Write what an attempt that raised `error` was billed."""
     if error.billing is Billing.UNKNOWN:
         error.cost_usd = await shop.ledger.ambiguous(reservation_id, error_class=error.error_class)
         return
     await shop.ledger.failed(reservation_id, error_class=error.error_class, cost_usd=error.cost_usd)
+
+
+def judge(
+    shop: Workshop, route: Route, index: int, error: ImagemillError, *, attempt: int, turn: Turn
+) -> None:
+    """Draw what follows from a provider's `error`: slow down, leave it alone, ask it nothing more."""
+    if isinstance(error, RateLimited):
+        route.pacer.slow_down(error.retry_after_s)
+    route.breaker.failed(error, turn)
+    if isinstance(error, MAY_MOVE):
+        route.failed(index, attempt=attempt)
+        if shop.pinned:
+            error.remedy = (
+                f"{error.remedy} The style lock keeps this batch with {route.id}: run it again "
+                "when that works, or without the lock."
+            ).strip()
+    if isinstance(error, FOR_THE_RUN):
+        shop.refuse(route, error)

@@ -11,7 +11,7 @@ from imagemill.artifact import ArtifactRef
 from imagemill.decode import decoded
 from imagemill.errors import AnswerLost, ArtifactError, StoreUnavailable
 from imagemill.failing import record_failure
-from imagemill.ledger import Reused
+from imagemill.ledger import Ask, Reused
 from imagemill.ledger.values import Payment
 from imagemill.providers.base import GeneratedImage
 from imagemill.spool import Spooled, hand_out
@@ -19,7 +19,7 @@ from imagemill.workshop import Workshop
 
 
 async def kept(
-    shop: Workshop, key: str, reservation_id: int, generated: GeneratedImage, *, seconds: float
+    shop: Workshop, ask: Ask, reservation_id: int, generated: GeneratedImage, *, seconds: float
 ) -> tuple[Reused, Path]:
     """Decode, spool, charge, shelve. An answer in the spool stays open until it is charged.
 
@@ -28,7 +28,7 @@ async def kept(
     """
     try:
         spooled = await asyncio.to_thread(
-            _decoded_and_spooled, shop, key, reservation_id, generated, seconds=seconds
+            _decoded_and_spooled, shop, ask.key, reservation_id, generated, seconds=seconds
         )
     except AnswerLost as error:
         await record_failure(shop, reservation_id, error)
@@ -37,7 +37,11 @@ async def kept(
         shop.desk.release()
     await shop.ledger.paid(reservation_id, spooled.payment)
     path = await asyncio.to_thread(shop.spool.shelve, spooled)
-    paid = Reused(**dict(spooled.payment), reservation_id=reservation_id, run_id=shop.run.id)
+    paid = Reused(
+        **dict(spooled.payment),
+        **ask.model_dump(include={"key", "provider", "model", "run_id"}),
+        reservation_id=reservation_id,
+    )
     return paid, path
 
 
@@ -80,7 +84,7 @@ def _payment(generated: GeneratedImage, *, seconds: float) -> Payment:
     )
 
 
-async def local_file(shop: Workshop, key: str, paid: Reused) -> Path:
+async def local_file(shop: Workshop, paid: Reused) -> Path:
     """Return the picture's file on this machine; fetch it when another machine made it.
 
     Raises:
@@ -90,7 +94,7 @@ async def local_file(shop: Workshop, key: str, paid: Reused) -> Path:
     if await asyncio.to_thread(path.is_file):
         return path
     # A process that died between charge and shelf left it in the spool.
-    if left := await asyncio.to_thread(shop.spool.find, key, paid.reservation_id):
+    if left := await asyncio.to_thread(shop.spool.find, paid.key, paid.reservation_id):
         return await asyncio.to_thread(shop.spool.shelve, left)
     if await asyncio.to_thread(path.is_file):  # a twin run was putting it there just now
         return path

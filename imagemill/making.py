@@ -9,19 +9,23 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
+from imagemill.breaker import Turn
 from imagemill.errors import (
     ImagemillError,
     KeyHeld,
     LedgerError,
 )
-from imagemill.failing import lost, record_failure
+from imagemill.failing import judge, lost, record_failure
 from imagemill.keeping import handed_out, kept, local_file, shown, stored
 from imagemill.ledger import Ask, Granted, Orphaned, Reused
-from imagemill.request import ImageRequest, ImageResult
+from imagemill.request import ImageResult
 from imagemill.results import made_result
+from imagemill.routing import MAY_MOVE, Route, best_route, some_route
 from imagemill.workshop import Workshop
 
 T = TypeVar("T")
+Keeping = asyncio.Task[tuple[Reused, Path]]
+"""An answer on its way to disk, charge and shelf."""
 
 HELD_POLL_S = 0.5
 """How often a twin's finished image is looked for."""
@@ -50,39 +54,73 @@ async def make_image(shop: Workshop, index: int, *, attempt: int = 1) -> ImageRe
 async def _paid_image(shop: Workshop, index: int, *, attempt: int) -> tuple[Reused, Path]:
     """Return the paid image for this request and its file, paying for it now if nobody has.
 
-    A place on the wire is held from the reservation to the answer; decoding and keeping the answer
-    overlap the next request. Waits, without a place, while a twin run makes the same image.
+    Asks the best route, and at once the next one when that one failed and is not worth a retry.
+    Waits, without a place on the wire, while a twin run makes the same image.
     """
-    deadline = time.monotonic() + shop.capabilities.timeout_s + 60
+    longest_s = max(route.capabilities.timeout_s for route in shop.routes)
+    deadline = time.monotonic() + longest_s + 60
+    failed_now: set[str] = set()
     while True:
+        route = some_route(shop.open_routes, index)
         try:
-            async with shop.slot():
-                answer = await _reserved_or_settled(shop, index, attempt=attempt)
-                if isinstance(answer, Granted):
-                    keeping = await _answered(shop, shop.requests[index], answer.reservation_id)
+            found = await _found_or_answered(shop, route, index, attempt=attempt)
         except KeyHeld:
             if time.monotonic() > deadline:
                 raise
+            await asyncio.sleep(HELD_POLL_S)
+        except MAY_MOVE:
+            failed_now.add(route.id)
+            better = best_route(shop.open_routes, index)
+            if shop.stopped or better is None or better.id in failed_now:
+                raise
         else:
-            if isinstance(answer, Granted):
-                return await _to_the_end(keeping)
-            return answer, await local_file(shop, shop.requests[index].key, answer)
-        await asyncio.sleep(HELD_POLL_S)
+            if found:
+                return await _in_hand(shop, found)
 
 
-async def _reserved_or_settled(shop: Workshop, index: int, *, attempt: int) -> Granted | Reused:
-    request = shop.requests[index]
+async def _in_hand(shop: Workshop, found: Reused | Keeping) -> tuple[Reused, Path]:
+    if isinstance(found, Reused):
+        return found, await local_file(shop, found)
+    return await _to_the_end(found)
+
+
+async def _found_or_answered(
+    shop: Workshop, route: Route, index: int, *, attempt: int
+) -> Reused | Keeping | None:
+    """Find the image paid, or ask `route` for it; None when there is a better route by now.
+
+    A place on the wire is held from the reservation to the answer; decoding and keeping the answer
+    overlap the next request.
+    """
+    async with shop.slot(route):
+        if some_route(shop.open_routes, index) is not route:
+            return None  # it fell ill, or the group was pinned, while this image waited
+        with route.breaker.turn() as turn:
+            ask, answer = await _reserved_or_settled(shop, route, index, attempt=attempt)
+            found: Reused | Keeping = (
+                answer
+                if isinstance(answer, Reused)
+                else await _answered(shop, route, index, ask, answer.reservation_id, turn=turn)
+            )
+        shop.pin(route)
+        return found
+
+
+async def _reserved_or_settled(
+    shop: Workshop, route: Route, index: int, *, attempt: int
+) -> tuple[Ask, Granted | Reused]:
     if shop.stopped:
         shop.attempts[index] = attempt - 1
         raise shop.stopped
-    ask = _ask(shop, request, attempt=attempt)
+    shop.asked[index] = route
+    ask = _ask(shop, route, index, attempt=attempt)
     answer = await _reserved(shop, ask)
     if isinstance(answer, Orphaned):
-        await _settle_orphan(shop, request.key, answer)
+        await _settle_orphan(shop, index, answer)
         answer = await _reserved(shop, ask)
     if isinstance(answer, Orphaned):
         raise KeyHeld("An unfinished attempt at this image is being settled elsewhere.")
-    return answer
+    return ask, answer
 
 
 async def _reserved(shop: Workshop, ask: Ask) -> Granted | Reused | Orphaned:
@@ -97,35 +135,40 @@ async def _reserved(shop: Workshop, ask: Ask) -> Granted | Reused | Orphaned:
         raise
 
 
-def _ask(shop: Workshop, request: ImageRequest, *, attempt: int) -> Ask:
+def _ask(shop: Workshop, route: Route, index: int, *, attempt: int) -> Ask:
+    request = route.requests[index]
+    others = {each.requests[index].key for each in shop.routes} - {request.key}
     return Ask(
         key=request.key,
+        alternatives=tuple(sorted(others)),
+        own_only=shop.one_look,
         run_id=shop.run.id,
         lineage=shop.run.lineage,
         holder=shop.run.holder,
-        provider=request.provider,
+        provider=route.name,
         model=request.model,
-        worst_case_usd=shop.capabilities.worst_case_usd(request),
+        worst_case_usd=route.capabilities.worst_case_usd(request),
         attempt=attempt,
         reuse_within_s=shop.batch.reuse_within_s,
         resend_ambiguous=shop.batch.resend_ambiguous,
     )
 
 
-async def _settle_orphan(shop: Workshop, key: str, orphan: Orphaned) -> None:
+async def _settle_orphan(shop: Workshop, index: int, orphan: Orphaned) -> None:
     """A process died holding this key: charge what it left in the spool, else call it ambiguous."""
-    left = await asyncio.to_thread(shop.spool.find, key, orphan.reservation_id)
+    left = await asyncio.to_thread(shop.spool.find, orphan.key, orphan.reservation_id)
+    route = next(each for each in shop.routes if each.requests[index].key == orphan.key)
     with suppress(LedgerError):  # a twin run was quicker: what it wrote is read again right away
         if left is None:
-            await lost(shop, orphan.reservation_id, error_class="crashed")
+            await lost(shop, route, orphan.reservation_id, error_class="crashed")
             return
         await shop.ledger.paid(orphan.reservation_id, left.payment)
         await asyncio.to_thread(shop.spool.shelve, left)
 
 
 async def _answered(
-    shop: Workshop, request: ImageRequest, reservation_id: int
-) -> asyncio.Task[tuple[Reused, Path]]:
+    shop: Workshop, route: Route, index: int, ask: Ask, reservation_id: int, *, turn: Turn
+) -> Keeping:
     """Call the provider once; return the work of keeping its answer, already under way.
 
     Whatever happens, what it did to the bill is written.
@@ -133,21 +176,23 @@ async def _answered(
     started = time.monotonic()
     shop.sending()
     try:
-        generated = await shop.provider.generate(request, shop.references)
+        generated = await route.provider.generate(route.requests[index], shop.references)
         await shop.desk.acquire()
     except asyncio.CancelledError:
         # The request may be on the wire: nobody can say that it is not billed.
-        await asyncio.shield(lost(shop, reservation_id, error_class="cancelled"))
+        await asyncio.shield(lost(shop, route, reservation_id, error_class="cancelled"))
         raise
     except ImagemillError as error:
+        judge(shop, route, index, error, attempt=ask.attempt, turn=turn)
         await record_failure(shop, reservation_id, error)
         raise
     except Exception:
         await shop.ledger.ambiguous(reservation_id, error_class="unexpected")
         raise
-    shop.pacer.went_well()
+    route.pacer.went_well()
+    route.breaker.answered()
     seconds = round(time.monotonic() - started, 3)
-    keeping = kept(shop, request.key, reservation_id, generated, seconds=seconds)
+    keeping = kept(shop, ask, reservation_id, generated, seconds=seconds)
     return asyncio.create_task(keeping)
 
 

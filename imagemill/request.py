@@ -24,6 +24,7 @@ MAX_PROMPT_CHARS = 32_000
 MAX_PROMPTS = 5_000
 MAX_CONCURRENT = 100
 MAX_SAMPLES = 16
+MAX_FALLBACK = 4
 
 PromptText = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_PROMPT_CHARS)
@@ -104,6 +105,8 @@ class BatchRequest(BaseModel):
     output_dir: str = ""
     reuse_within_s: Annotated[int, Field(ge=0)] = 900
     resend_ambiguous: bool = False
+    fallback: Annotated[tuple[str, ...], Field(max_length=MAX_FALLBACK)] = ()
+    style_lock: bool = False
 
     @field_validator("prompts", mode="before")
     @classmethod
@@ -132,7 +135,7 @@ class BatchRequest(BaseModel):
         canonical = self.model_dump(
             mode="json",
             exclude={"max_concurrent", "webhook", "output_dir", "reuse_within_s", "store",
-                     "resend_ambiguous"},
+                     "resend_ambiguous", "fallback", "style_lock"},
         )  # fmt: skip
         text = json.dumps({"v": 1, **canonical}, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
@@ -143,7 +146,7 @@ class ImageResult(BaseModel):
 
     `status` is finer than `success`: `ambiguous` means the provider may have billed it and the
     answer was lost; `not_started` that nothing was sent. `cost_usd` of an ambiguous image is what
-    was reserved for it. `preview_path` is a small copy on this machine. `seconds` is provider time for new images, 0 for reused ones.
+    was reserved for it. `preview_path` is a small copy on this machine. `provider` and `model` drew it, or were asked last. `seconds` is provider time for new images, 0 for reused ones.
     """
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
@@ -154,6 +157,8 @@ class ImageResult(BaseModel):
     status: Literal["made", "reused", "failed", "ambiguous", "not_started"]
     key: str
     sample: int = 0
+    provider: str = ""
+    model: str = ""
     local_path: str | None = None
     preview_path: str | None = None
     url: str | None = None

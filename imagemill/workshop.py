@@ -6,7 +6,7 @@ Tasks find theirs by run id, because live parts never cross a task border.
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from imagemill.pacing import Pacer
 from imagemill.prompt import Style
 from imagemill.providers.base import Capabilities, ImageProvider
 from imagemill.request import BatchRequest, ImageRequest, ImageResult
+from imagemill.routing import Route
 from imagemill.spool import Spool
 from imagemill.store.base import ContentStore
 
@@ -52,25 +53,25 @@ class Workshop:
     """Everything one run works with. Built by `blocks.workshop`, used by the ground floor.
 
     Attributes:
+        routes: Who may be asked, in order; the first is `batch.provider`.
         desk: So many answers at most are in memory, not yet on disk.
         slots: At most `max_concurrent` requests of this run are on the wire.
         folder: Where this run's contact sheet and gallery go on this machine.
         stopped: Why nothing more is sent (a refused key), or None.
         attempts: By image, how often it was tried.
+        asked: By image, who was asked last.
+        pinned: The one route of a style-locked group, once one of its images is there.
         sheet: The contact sheet, which every picture is hung on as soon as it is stored.
     """
 
     run: RunRow
     batch: BatchRequest
     style: Style
-    requests: tuple[ImageRequest, ...]
+    routes: tuple[Route, ...]
     references: tuple[bytes, ...]
-    provider: ImageProvider
-    capabilities: Capabilities
     store: ContentStore
     ledger: Ledger
     spool: Spool
-    pacer: Pacer
     folder: Path
     output_dir: Path | None
     endpoint: Endpoint | None = None
@@ -81,6 +82,9 @@ class Workshop:
     first_sent_at: float | None = None
     last_stored_at: float | None = None
     attempts: dict[int, int] = field(default_factory=dict)
+    asked: dict[int, Route] = field(default_factory=dict)
+    pinned: Route | None = None
+    scout: asyncio.Lock = field(default_factory=asyncio.Lock)
     progress: Progress = field(init=False)
     sheet: ContactSheet = field(init=False)
 
@@ -93,6 +97,47 @@ class Workshop:
         self.sheet = ContactSheet(len(self.requests))
 
     @property
+    def provider(self) -> ImageProvider:
+        """The provider that was asked for."""
+        return self.routes[0].provider
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the asked model can do."""
+        return self.routes[0].capabilities
+
+    @property
+    def requests(self) -> tuple[ImageRequest, ...]:
+        """The images, as the asked model is asked for them."""
+        return self.routes[0].requests
+
+    @property
+    def pacer(self) -> Pacer:
+        """The pace of the asked model."""
+        return self.routes[0].pacer
+
+    @property
+    def open_routes(self) -> tuple[Route, ...]:
+        """Who may be asked: everybody, or the one that a style-locked group is pinned to."""
+        return (self.pinned,) if self.pinned else self.routes
+
+    @property
+    def one_look(self) -> bool:
+        """Whether all images must come from one model of several (`style_lock`)."""
+        return self.batch.style_lock and len(self.routes) > 1
+
+    def pin(self, route: Route) -> None:
+        """An image of `route` is there: a style-locked group stays with it from now on."""
+        if self.one_look and self.pinned is None:
+            self.pinned = route
+
+    def refuse(self, route: Route, error: ImagemillError) -> None:
+        """Ask `route` nothing more in this run; without another one, send nothing more at all."""
+        route.refused = error
+        if all(each.refused for each in self.open_routes):
+            self.stopped = self.stopped or error
+
+    @property
     def seconds(self) -> float:
         """The batch's own clock: first request sent to last result stored."""
         if self.first_sent_at is None or self.last_stored_at is None:
@@ -100,9 +145,14 @@ class Workshop:
         return self.last_stored_at - self.first_sent_at
 
     @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
-        """Hold one of the run's places on the wire, at the provider's pace."""
-        async with self.slots, self.pacer.turn():
+    async def slot(self, route: Route) -> AsyncIterator[None]:
+        """Hold one of the run's places on the wire, at the provider's pace.
+
+        Until a style-locked group has its first image it goes one by one: two at once might be
+        drawn by two models.
+        """
+        alone = self.scout if self.one_look and self.pinned is None else nullcontext()
+        async with alone, self.slots, route.pacer.turn():
             yield
 
     def lower_to(self, places: int) -> None:
