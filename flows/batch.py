@@ -6,6 +6,7 @@ from typing import Any
 from blocks.workshop import open_workshop
 from flows.form import (
     AspectRatio,
+    Fallback,
     MaxConcurrent,
     ModelName,
     NegativePrompt,
@@ -20,6 +21,7 @@ from flows.form import (
     Seed,
     Size,
     StoreName,
+    StyleLock,
     StyleName,
     Webhook,
 )
@@ -58,6 +60,8 @@ async def generate_images_batch(
     output_dir: OutputDir = "",
     reuse_within_s: ReuseWithin = 900,
     resend_ambiguous: ResendAmbiguous = False,
+    fallback: Fallback = None,
+    style_lock: StyleLock = False,
 ) -> Any:  # noqa: ANN401 - a dict to the caller, a State to Prefect (flows.outcome)
     """Turn prompts into images: each paid for once, stored, shown and announced.
 
@@ -88,6 +92,11 @@ async def generate_images_batch(
         reuse_within_s: An equal image made at most this many seconds ago, 0 to a year, is used
             again, for nothing. A batch that crashed uses all its own images, however old.
         resend_ambiguous: Pay for another attempt where an answer was lost on the way.
+        fallback: Who draws, in this order, what the provider cannot: up to 4 of gemini, sketch,
+            KIND/NAME of a saved block, each with :MODEL after it if not the default. An image
+            moves on when its provider is away, overloaded, out of quota or refuses the key.
+        style_lock: All images of this batch come from one model. With a fallback, the first one
+            that draws an image draws them all; what it cannot draw fails.
 
     Returns:
         `total`, `success_count`, `failure_count` and `results` in input order, each with `prompt`,
@@ -110,4 +119,5 @@ async def generate_images_batch(
 
 def _given(parameters: dict[str, Any]) -> dict[str, Any]:
     """Return the flow's parameters as the batch takes them."""
-    return {**parameters, "references": tuple(parameters["references"] or ())}
+    lists = {name: tuple(parameters[name] or ()) for name in ("references", "fallback")}
+    return {**parameters, **lists}

@@ -10,7 +10,13 @@ from pydantic import Field
 
 from imagemill.prompt import shelf
 from imagemill.providers import KINDS
-from imagemill.request import MAX_CONCURRENT, MAX_PROMPT_CHARS, MAX_PROMPTS, MAX_SAMPLES
+from imagemill.request import (
+    MAX_CONCURRENT,
+    MAX_FALLBACK,
+    MAX_PROMPT_CHARS,
+    MAX_PROMPTS,
+    MAX_SAMPLES,
+)
 
 MAX_SEED = 2**31 - 1
 MAX_REFERENCES = 14
@@ -115,3 +121,14 @@ Webhook = Annotated[str, _titled("Webhook", max_length=2_000)]
 OutputDir = Annotated[str, _titled("Output folder", max_length=1_000)]
 ReuseWithin = Annotated[int, _titled("Reuse within (s)", ge=0, le=31_536_000)]
 ResendAmbiguous = Annotated[bool, _titled("Resend ambiguous")]
+Fallback = Annotated[
+    list[str] | None,
+    _titled(
+        "Fallback",
+        _tab("None", "null"),
+        _tab("List", "array", items={"type": "string"}, maxItems=MAX_FALLBACK),
+        max_length=MAX_FALLBACK,
+        examples=[["gemini/backup", "sketch"]],
+    ),
+]
+StyleLock = Annotated[bool, _titled("Style lock")]

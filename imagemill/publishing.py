@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 
+from imagemill.credits import drawers_label
 from imagemill.delivering import outbox_row
 from imagemill.errors import RunStopped
 from imagemill.gallery import gallery_page
 from imagemill.ledger.values import OutboxRow, RunState
-from imagemill.report import manifest, provider_label
+from imagemill.report import manifest
 from imagemill.request import BatchResult, ImageRequest
 from imagemill.spool import write_durably
 from imagemill.workshop import Workshop
@@ -92,7 +93,7 @@ async def result_of(shop: Workshop) -> BatchResult:
 
 
 def _sheet(shop: Workshop, result: BatchResult) -> Page:
-    label = provider_label(result.provider, result.model)
+    label = drawers_label(result)
     data = shop.sheet.png(
         result.results, title=result.style_name, label=label, spent_usd=result.cost_usd
     )

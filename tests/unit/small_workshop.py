@@ -55,7 +55,11 @@ class ScriptedProvider:
         unique = f"{request.key}{len(self.calls)}".encode()
         data = step if isinstance(step, bytes) else png(unique, width_px=16, height_px=16)
         return GeneratedImage(
-            data=data, media_type="image/png", cost_usd=PRICE, model=f"{self.name}-1", seed=request.seed
+            data=data,
+            media_type="image/png",
+            cost_usd=PRICE,
+            model=f"{self.name}-1",
+            seed=request.seed,
         )
 
     async def aclose(self):
