@@ -141,7 +141,8 @@ def route_of(provider, wanted) -> Route:
     """Open the way to a provider, with a pacer and a breaker of its own unless it brings one."""
     capabilities = provider.capabilities()
     return Route(
-        name=provider.name, provider=provider, capabilities=capabilities,
+        name=getattr(provider, "route_name", provider.name), provider=provider,
+        capabilities=capabilities,
         requests=plan(wanted, STYLE, capabilities), pacer=Pacer(100),
         breaker=getattr(provider, "breaker", None) or CircuitBreaker(),
     )  # fmt: skip
