@@ -29,6 +29,10 @@ class Runs(Protocol):
         """Run a batch to its end and return its result."""
         ...
 
+    def resume(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Go on with an earlier run to its end and return the result."""
+        ...
+
 
 class LocalRuns:
     """Runs flows in this process.
@@ -56,15 +60,28 @@ class LocalRuns:
         Raises:
             ImagemillError: the batch cannot be made as asked; nothing was sent.
         """
-        from prefect import tags
-
         from flows.batch import generate_images_batch
+
+        return self._run(generate_images_batch, fields)
+
+    def resume(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Go on with an earlier run and return the result of the whole batch.
+
+        Raises:
+            ImagemillError: there is no such run, or it is at work; nothing was sent.
+        """
+        from flows.resume import resume_run
+
+        return self._run(resume_run, fields)
+
+    def _run(
+        self, flow: Callable[..., Awaitable[Any]], fields: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        from prefect import tags
 
         # The tag lets the automation of deployments.bootstrap find runs whose process died.
         with _listening(self._listener), tags("imagemill"):
-            result: dict[str, Any] = asyncio.run(
-                _gently(generate_images_batch, fields, say=self._say)
-            )
+            result: dict[str, Any] = asyncio.run(_gently(flow, fields, say=self._say))
         return result
 
 

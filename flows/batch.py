@@ -3,9 +3,11 @@
 from asyncio import gather
 from typing import Any
 
-from blocks.workshop import open_workshop
+from blocks.workshop import Opening, open_workshop
 from flows.form import (
     AspectRatio,
+    Budget,
+    DryRun,
     Fallback,
     MaxConcurrent,
     ModelName,
@@ -27,12 +29,15 @@ from flows.form import (
 )
 from flows.outcome import batch_flow, outcome
 from imagemill.planning import checked_batch
+from imagemill.request import BatchRequest, BatchResult
 from tasks.announcing import announce
 from tasks.images import draw_images
 from tasks.limits import provider_places
-from tasks.naming import batch_run_name, run_id
+from tasks.naming import batch_run_name, deployment_name, run_id
+from tasks.pricing import price
 from tasks.publishing import publish
 from tasks.showing import progress_shown, show
+from tasks.stopping import gentle_stop
 
 
 @batch_flow(
@@ -60,6 +65,8 @@ async def generate_images_batch(
     output_dir: OutputDir = "",
     reuse_within_s: ReuseWithin = 900,
     resend_ambiguous: ResendAmbiguous = False,
+    max_cost_usd: Budget = None,
+    dry_run: DryRun = False,
     fallback: Fallback = None,
     style_lock: StyleLock = False,
 ) -> Any:  # noqa: ANN401 - a dict to the caller, a State to Prefect (flows.outcome)
@@ -92,6 +99,9 @@ async def generate_images_batch(
         reuse_within_s: An equal image made at most this many seconds ago, 0 to a year, is used
             again, for nothing. A batch that crashed uses all its own images, however old.
         resend_ambiguous: Pay for another attempt where an answer was lost on the way.
+        max_cost_usd: The most this run, and what continues it, may cost. At the ceiling what is on
+            the wire comes in and the rest is not started. Empty is no limit of its own.
+        dry_run: Only say what it would cost: nothing is sent, stored or paid.
         fallback: Who draws, in this order, what the provider cannot: up to 4 of gemini, sketch,
             KIND/NAME of a saved block, each with :MODEL after it if not the default. An image
             moves on when its provider is away, overloaded, out of quota or refuses the key.
@@ -106,18 +116,27 @@ async def generate_images_batch(
         RequestError: the batch cannot be made as asked; nothing was sent.
     """
     batch = checked_batch(**_given(locals()))
+    if dry_run:
+        return await price(batch, run_id())
+    return outcome(await made(batch, Opening(run_id(), deployment_name())))
+
+
+async def made(batch: BatchRequest, opening: Opening) -> BatchResult:
+    """Make a batch, from the first request to the webhook; how it went is in the result."""
     async with (
-        open_workshop(batch, run_id=run_id()) as shop,
+        gentle_stop(),
+        open_workshop(batch, opening) as shop,
         provider_places(shop),
         progress_shown(shop),
     ):
         await draw_images(shop)
         result = await publish(shop.run.id)
         await gather(show(result), announce(shop.run.id))
-    return outcome(result)
+    return result
 
 
 def _given(parameters: dict[str, Any]) -> dict[str, Any]:
     """Return the flow's parameters as the batch takes them."""
-    lists = {name: tuple(parameters[name] or ()) for name in ("references", "fallback")}
-    return {**parameters, **lists}
+    asked = {name: value for name, value in parameters.items() if name != "dry_run"}
+    lists = {name: tuple(asked[name] or ()) for name in ("references", "fallback")}
+    return {**asked, **lists}

@@ -4,6 +4,7 @@ Titles are given through `json_schema_extra`, because Prefect overwrites a field
 the parameter's name; descriptions come from the flow's docstring, whose backticks the UI shows.
 """
 
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -11,6 +12,7 @@ from pydantic import Field
 from imagemill.prompt import shelf
 from imagemill.providers import KINDS
 from imagemill.request import (
+    MAX_BUDGET_USD,
     MAX_CONCURRENT,
     MAX_FALLBACK,
     MAX_PROMPT_CHARS,
@@ -121,6 +123,24 @@ Webhook = Annotated[str, _titled("Webhook", max_length=2_000)]
 OutputDir = Annotated[str, _titled("Output folder", max_length=1_000)]
 ReuseWithin = Annotated[int, _titled("Reuse within (s)", ge=0, le=31_536_000)]
 ResendAmbiguous = Annotated[bool, _titled("Resend ambiguous")]
+Budget = Annotated[
+    Decimal | None,
+    _titled(
+        "Budget (USD)",
+        _tab("None", "null"),
+        _tab("At most", "number", minimum=0),
+        ge=0,
+        le=MAX_BUDGET_USD,
+    ),
+]
+DryRun = Annotated[bool, _titled("Dry run")]
+RunName = Annotated[str, _titled("Run", max_length=64)]
+OnlyClasses = Annotated[
+    list[str] | None,
+    _titled(
+        "Only these failures", _tab("All", "null"), _tab("List", "array", items={"type": "string"})
+    ),
+]
 Fallback = Annotated[
     list[str] | None,
     _titled(

@@ -1,6 +1,6 @@
 """What an answer is billed and what a batch may cost. Money is `Decimal`, in USD."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date
 from decimal import Decimal
 
@@ -40,6 +40,7 @@ class Estimate(BaseModel):
     provider: str
     model: str
     images: int
+    paid_already: int = 0
     min_usd: Decimal
     max_usd: Decimal
     price_read_on: date | None = None
@@ -69,15 +70,20 @@ def bill(usage: Usage | None, model: CatalogModel, *, size: str = "") -> Decimal
 
 
 def estimate(
-    capabilities: Capabilities, requests: Sequence[ImageRequest], *, today: date
+    capabilities: Capabilities,
+    requests: Sequence[ImageRequest],
+    *,
+    today: date,
+    paid: Collection[str] = (),
 ) -> Estimate:
-    """Return what these requests may cost; nothing is sent.
+    """Return what these requests may cost; nothing is sent. Keys in `paid` cost nothing any more.
 
     Raises:
         UnsupportedRequest: the price of a size is not known.
     """
-    worst = [capabilities.worst_case_usd(request) for request in requests]
-    least = [_least_usd(capabilities, request) for request in requests]
+    due = [request for request in requests if request.key not in paid]
+    worst = [capabilities.worst_case_usd(request) for request in due]
+    least = [_least_usd(capabilities, request) for request in due]
     warnings = (
         retirement_warning(capabilities, today),
         price_age_warning(capabilities, today),
@@ -86,11 +92,42 @@ def estimate(
         provider=capabilities.provider,
         model=capabilities.model,
         images=len(requests),
+        paid_already=len(requests) - len(due),
         min_usd=sum(least, Decimal(0)),
         max_usd=sum(worst, Decimal(0)),
         price_read_on=capabilities.price_read_on,
         warnings=tuple(warning for warning in warnings if warning),
     )
+
+
+def dearest(found: Sequence[Estimate]) -> Estimate:
+    """Return what a batch with a fallback may cost: the cheapest route's least, the dearest's most.
+
+    Args:
+        found: One estimate a route, the asked one first; who draws is not known beforehand.
+    """
+    first = found[0]
+    warnings = dict.fromkeys(warning for each in found for warning in each.warnings)
+    return first.model_copy(
+        update={
+            "min_usd": min(each.min_usd for each in found),
+            "max_usd": max(each.max_usd for each in found),
+            "warnings": tuple(warnings),
+        }
+    )
+
+
+def estimate_in_words(found: Estimate, *, max_cost_usd: Decimal | None = None) -> list[str]:
+    """Return an estimate as lines for a person: the price first, then what to know about it."""
+    due = found.images - found.paid_already
+    images = f"{due} image{'' if due == 1 else 's'} of {found.model}"
+    read = f"prices read {found.price_read_on}" if found.price_read_on else "drawn on this machine"
+    lines = [f"{images}: ${found.min_usd:.4f} to ${found.max_usd:.4f} ({read}; nothing was sent)"]
+    if found.paid_already:
+        lines.append(f"{found.paid_already} of {found.images} are paid already and cost nothing.")
+    if max_cost_usd is not None and found.max_usd > max_cost_usd:
+        lines.append(f"The budget of ${max_cost_usd} may stop it before the last image.")
+    return [*lines, *found.warnings]
 
 
 def _least_usd(capabilities: Capabilities, request: ImageRequest) -> Decimal:

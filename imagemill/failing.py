@@ -12,14 +12,18 @@ async def lost(shop: Workshop, route: Route, reservation_id: int, *, error_class
         await shop.ledger.failed(reservation_id, error_class=error_class)
     else:
         await shop.ledger.ambiguous(reservation_id, error_class=error_class)
+    shop.unsettled.settled(reservation_id)
 
 
 async def record_failure(shop: Workshop, reservation_id: int, error: ImagemillError) -> None:
     """Write what an attempt that raised `error` was billed."""
     if error.billing is Billing.UNKNOWN:
         error.cost_usd = await shop.ledger.ambiguous(reservation_id, error_class=error.error_class)
-        return
-    await shop.ledger.failed(reservation_id, error_class=error.error_class, cost_usd=error.cost_usd)
+    else:
+        await shop.ledger.failed(
+            reservation_id, error_class=error.error_class, cost_usd=error.cost_usd
+        )
+    shop.unsettled.settled(reservation_id)
 
 
 def judge(

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from imagemill.artifact import ArtifactRef
 from imagemill.decode import decoded
-from imagemill.errors import AnswerLost, ArtifactError, StoreUnavailable
+from imagemill.errors import AnswerLost, ArtifactError, BudgetExceeded, StoreUnavailable
 from imagemill.failing import record_failure
 from imagemill.ledger import Ask, Reused
-from imagemill.ledger.values import Payment
+from imagemill.ledger.values import Account, Payment
 from imagemill.providers.base import GeneratedImage
 from imagemill.spool import Spooled, hand_out
 from imagemill.workshop import Workshop
@@ -35,7 +35,10 @@ async def kept(
         raise
     finally:
         shop.desk.release()
-    await shop.ledger.paid(reservation_id, spooled.payment)
+    above = await shop.ledger.paid(reservation_id, spooled.payment)
+    shop.unsettled.settled(reservation_id)
+    if above:
+        shop.stopped = shop.stopped or _billed_above(spooled.payment, above)
     path = await asyncio.to_thread(shop.spool.shelve, spooled)
     paid = Reused(
         **dict(spooled.payment),
@@ -43,6 +46,14 @@ async def kept(
         reservation_id=reservation_id,
     )
     return paid, path
+
+
+def _billed_above(payment: Payment, account: Account) -> BudgetExceeded:
+    return BudgetExceeded(
+        f"The provider billed ${payment.cost_usd} for an image, more than its worst case in the "
+        f"catalog; ${account.spent_usd} is spent of a ceiling of ${account.cap_usd}.",
+        remedy="Nothing more is sent. Correct the model's price in your catalog file, then resume.",
+    )
 
 
 def _decoded_and_spooled(

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from imagemill.breaker import Turn
 from imagemill.errors import (
+    BudgetExceeded,
     ImagemillError,
     KeyHeld,
     LedgerError,
@@ -64,24 +65,50 @@ async def _paid_image(shop: Workshop, index: int, *, attempt: int) -> tuple[Reus
         route = some_route(shop.open_routes, index)
         try:
             found = await _found_or_answered(shop, route, index, attempt=attempt)
-        except KeyHeld:
-            if time.monotonic() > deadline:
-                raise
-            await asyncio.sleep(HELD_POLL_S)
+        except KeyHeld as error:
+            await _held(error, deadline)
+        except BudgetExceeded as error:
+            await _room_for(shop, error)
         except MAY_MOVE:
             failed_now.add(route.id)
-            better = best_route(shop.open_routes, index)
-            if shop.stopped or better is None or better.id in failed_now:
+            if not _moves_on(shop, index, failed_now):
                 raise
         else:
             if found:
                 return await _in_hand(shop, found)
 
 
+async def _held(error: KeyHeld, deadline: float) -> None:
+    """Wait a moment, without a place, for a twin run that makes the same image."""
+    if time.monotonic() > deadline:
+        raise error
+    await asyncio.sleep(HELD_POLL_S)
+
+
+def _moves_on(shop: Workshop, index: int, failed_now: set[str]) -> bool:
+    """Whether another route than those that failed in this attempt is the best one now."""
+    better = best_route(shop.open_routes, index)
+    return not shop.stopped and better is not None and better.id not in failed_now
+
+
 async def _in_hand(shop: Workshop, found: Reused | Keeping) -> tuple[Reused, Path]:
     if isinstance(found, Reused):
         return found, await local_file(shop, found)
     return await _to_the_end(found)
+
+
+async def _room_for(shop: Workshop, refused: BudgetExceeded) -> None:
+    """Wait for a reservation of this run to settle: it may cost less than it holds.
+
+    When none is left the budget is used up, and nothing more is sent.
+
+    Raises:
+        BudgetExceeded: for good.
+    """
+    if not shop.unsettled:
+        shop.stopped = shop.stopped or refused
+        raise refused
+    await shop.unsettled.next()
 
 
 async def _found_or_answered(
@@ -112,14 +139,21 @@ async def _reserved_or_settled(
     if shop.stopped:
         shop.attempts[index] = attempt - 1
         raise shop.stopped
-    shop.asked[index] = route
     ask = _ask(shop, route, index, attempt=attempt)
-    answer = await _reserved(shop, ask)
+    try:
+        answer = await _reserved(shop, ask)
+    except BudgetExceeded:
+        shop.attempts[index] = attempt - 1
+        raise
+    shop.attempts[index] = attempt
+    shop.asked[index] = route
     if isinstance(answer, Orphaned):
         await _settle_orphan(shop, index, answer)
         answer = await _reserved(shop, ask)
     if isinstance(answer, Orphaned):
         raise KeyHeld("An unfinished attempt at this image is being settled elsewhere.")
+    if isinstance(answer, Granted):
+        shop.unsettled.opened(answer.reservation_id)
     return ask, answer
 
 
@@ -145,6 +179,7 @@ def _ask(shop: Workshop, route: Route, index: int, *, attempt: int) -> Ask:
         run_id=shop.run.id,
         lineage=shop.run.lineage,
         holder=shop.run.holder,
+        deployment=shop.run.deployment,
         provider=route.name,
         model=request.model,
         worst_case_usd=route.capabilities.worst_case_usd(request),
@@ -188,6 +223,7 @@ async def _answered(
         raise
     except Exception:
         await shop.ledger.ambiguous(reservation_id, error_class="unexpected")
+        shop.unsettled.settled(reservation_id)
         raise
     route.pacer.went_well()
     route.breaker.answered()

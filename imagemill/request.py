@@ -25,6 +25,8 @@ MAX_PROMPTS = 5_000
 MAX_CONCURRENT = 100
 MAX_SAMPLES = 16
 MAX_FALLBACK = 4
+MAX_BUDGET_USD = Decimal(1_000_000)
+"""A slip of the finger is refused; whoever needs more leaves the budget empty."""
 
 PromptText = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_PROMPT_CHARS)
@@ -105,6 +107,7 @@ class BatchRequest(BaseModel):
     output_dir: str = ""
     reuse_within_s: Annotated[int, Field(ge=0)] = 900
     resend_ambiguous: bool = False
+    max_cost_usd: Annotated[Decimal | None, Field(ge=0, le=MAX_BUDGET_USD)] = None
     fallback: Annotated[tuple[str, ...], Field(max_length=MAX_FALLBACK)] = ()
     style_lock: bool = False
 
@@ -135,7 +138,7 @@ class BatchRequest(BaseModel):
         canonical = self.model_dump(
             mode="json",
             exclude={"max_concurrent", "webhook", "output_dir", "reuse_within_s", "store",
-                     "resend_ambiguous", "fallback", "style_lock"},
+                     "resend_ambiguous", "max_cost_usd", "fallback", "style_lock"},
         )  # fmt: skip
         text = json.dumps({"v": 1, **canonical}, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()

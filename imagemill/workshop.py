@@ -44,6 +44,32 @@ class Progress:
     last: ImageResult | None = None
 
 
+class Unsettled:
+    """This run's open reservations; somebody may wait until one of them settles."""
+
+    def __init__(self) -> None:
+        self._open: set[int] = set()
+        self._settled = asyncio.Event()
+
+    def __bool__(self) -> bool:
+        """Tell whether any is open."""
+        return bool(self._open)
+
+    def opened(self, reservation_id: int) -> None:
+        """One more is open."""
+        self._open.add(reservation_id)
+
+    def settled(self, reservation_id: int) -> None:
+        """It has its outcome; whoever waits looks again."""
+        self._open.discard(reservation_id)
+        self._settled.set()
+        self._settled = asyncio.Event()
+
+    async def next(self) -> None:
+        """Wait until one settles."""
+        await self._settled.wait()
+
+
 on_progress: ContextVar[Callable[[Progress], None] | None] = ContextVar("on_progress", default=None)
 """Set by a door in this process that wants to draw a live bar."""
 
@@ -61,6 +87,8 @@ class Workshop:
         attempts: By image, how often it was tried.
         asked: By image, who was asked last.
         pinned: The one route of a style-locked group, once one of its images is there.
+        carried: By image, what an earlier run says of it and this one leaves alone.
+        unsettled: Reservations whose outcome is not written yet.
         sheet: The contact sheet, which every picture is hung on as soon as it is stored.
     """
 
@@ -85,6 +113,8 @@ class Workshop:
     asked: dict[int, Route] = field(default_factory=dict)
     pinned: Route | None = None
     scout: asyncio.Lock = field(default_factory=asyncio.Lock)
+    carried: dict[int, ImageResult] = field(default_factory=dict)
+    unsettled: Unsettled = field(default_factory=Unsettled)
     progress: Progress = field(init=False)
     sheet: ContactSheet = field(init=False)
 

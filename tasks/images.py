@@ -75,7 +75,9 @@ async def draw_images(shop: Workshop) -> None:
 
 async def _settled(shop: Workshop, index: int) -> ImageResult:
     """Run one image's task to its end and return what happened, never raise for the image."""
-    if shop.stopped:
+    if index in shop.carried:
+        result = shop.carried[index]
+    elif shop.stopped:
         result = failure_of(shop, index, shop.stopped, attempts=0)
     else:
         digest = shop.requests[index].prompt_digest

@@ -3,7 +3,7 @@
 import re
 from uuid import uuid4
 
-from prefect.runtime import flow_run
+from prefect.runtime import deployment, flow_run
 
 _PREFECTS_OWN = re.compile(r"[A-Za-z]+-[A-Za-z]+")
 """`curious-otter`, `Licensed-Skunk`: what Prefect and its form call a run that nobody named."""
@@ -12,6 +12,11 @@ _PREFECTS_OWN = re.compile(r"[A-Za-z]+-[A-Za-z]+")
 def run_id() -> str:
     """Return our id of this run: Prefect's, so that a retried flow run continues itself."""
     return str(flow_run.id) if flow_run.id else str(uuid4())
+
+
+def deployment_name() -> str:
+    """Return the name of the deployment that this run belongs to, "" outside of one."""
+    return str(deployment.name or "") if deployment.id else ""
 
 
 def batch_run_name() -> str:

@@ -2,7 +2,7 @@
 
 import typer
 
-from apps.cli import batch, demo, shelf
+from apps.cli import batch, budget, demo, resume, shelf
 from apps.cli import services as local_services
 from apps.cli.screen import guarded
 
@@ -18,6 +18,10 @@ app = typer.Typer(
     "130 stopped by Ctrl-C.",
 )
 app.command("batch")(guarded(batch.batch))
+app.command("runs")(guarded(resume.runs))
+app.command("resume")(guarded(resume.resume))
+app.command("retry")(guarded(resume.retry))
+app.command("budget")(guarded(budget.budget))
 app.command("demo")(guarded(demo.demo))
 app.command("styles")(guarded(shelf.styles))
 app.command("models")(guarded(shelf.models))

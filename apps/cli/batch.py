@@ -4,11 +4,14 @@ import asyncio
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
+from apps.cli.prompts import read_prompts
 from apps.cli.screen import (
     ALL_FAILED,
     INTERRUPTED,
@@ -20,10 +23,11 @@ from apps.cli.screen import (
     say,
     screen,
 )
+from apps.cli.shelf import show_price
 from apps.runs import LocalRuns
 from apps.services.ensure import ensure_services
 from blocks.settings import Settings
-from imagemill.errors import RequestError, RunStopped
+from imagemill.errors import RunStopped
 from imagemill.intake import load_reference
 from imagemill.netguard import Guard
 from imagemill.planning import checked_batch
@@ -83,6 +87,12 @@ def batch(
     style_lock: Annotated[
         bool, typer.Option("--style-lock", help="One model draws all, whoever is first able to.")
     ] = False,
+    max_cost_usd: Annotated[
+        float | None, typer.Option("--max-cost-usd", min=0, help="Stop before it costs more.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Price it; send, store and pay nothing.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the result, and only it, to standard output.")
     ] = False,
@@ -102,9 +112,20 @@ def batch(
         "webhook": webhook, "output_dir": str(out) if out else "",
         "reuse_within_s": reuse_within, "resend_ambiguous": resend_ambiguous,
         "fallback": fallback or [], "style_lock": style_lock,
+        "max_cost_usd": max_cost_usd,
     }  # fmt: skip
     check_early(fields)
-    result = run(fields)
+    if dry_run:
+        show_price(fields, as_json=as_json)
+        return
+    references = own_references(fields["references"])
+    with local_runs(len(fields["prompts"]) * samples, references) as runs:
+        result = runs.batch(fields)
+    finish(result, as_json=as_json)
+
+
+def finish(result: dict[str, Any], *, as_json: bool) -> NoReturn:
+    """Show how a run ended, for people or for programs, and leave with the code that says so."""
     if as_json:
         sys.stdout.write(json.dumps(result, ensure_ascii=False, indent=2) + "\n")
     else:
@@ -133,19 +154,18 @@ def check_early(fields: dict[str, Any]) -> None:
         check_output_folder(Path(batch.output_dir).expanduser().absolute())
 
 
-def run(fields: dict[str, Any]) -> dict[str, Any]:
-    """Find or start the services, run the batch with a live bar, return its result."""
-    settings = Settings()
+@contextmanager
+def local_runs(total: int, more: dict[str, str] | None = None) -> Iterator[LocalRuns]:
+    """Find or start the services; runs started in the block move a live bar."""
     with busy("Looking for the local services …") as note:
-        services = ensure_services(settings, say=say, progress=note)
-    total = len(fields["prompts"]) * fields.get("samples", 1)
-    environment = {**services.environment(), **_own_references(fields["references"], settings)}
+        services = ensure_services(Settings(), say=say, progress=note)
     with live_bar(total) as moved:
-        return LocalRuns(environment, listener=moved, say=say).batch(fields)
+        yield LocalRuns({**services.environment(), **(more or {})}, listener=moved, say=say)
 
 
-def _own_references(references: list[str], settings: Settings) -> dict[str, str]:
+def own_references(references: list[str]) -> dict[str, str]:
     """Whoever types a path here may read it: its folder is allowed for this run."""
+    settings = Settings()
     folders = [str(path.parent) for path in _own_files(references)]
     roots = [*folders, *filter(None, [settings.reference_roots])]
     return {"IMAGEMILL_REFERENCE_ROOTS": os.pathsep.join(roots)} if folders else {}
@@ -153,25 +173,6 @@ def _own_references(references: list[str], settings: Settings) -> dict[str, str]
 
 def _own_files(references: list[str]) -> list[Path]:
     return [Path(source).absolute() for source in references if "://" not in source]
-
-
-def read_prompts(file: Path | None) -> list[str]:
-    """Return the lines of a file that are not blank.
-
-    Raises:
-        RequestError: it cannot be read as UTF-8 text.
-    """
-    if file is None:
-        return []
-    try:
-        text = sys.stdin.read() if str(file) == "-" else file.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise RequestError(
-            f"The prompts file {file} cannot be read: {why}.",
-            remedy="Give a UTF-8 text file with one prompt a line.",
-        ) from None
-    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def exit_code(result: dict[str, Any]) -> int:

@@ -34,6 +34,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 screen = Console(stderr=True, highlight=False)
+out = Console(highlight=False)
+if not out.is_terminal:
+    out = Console(highlight=False, width=200)  # a pipe has no width to fit into
 STOPPED = "[yellow]Stopped.[/] What is paid is kept; the same command again finishes the rest."
 TORN_OFF = (
     "What was torn off on the wire may be billed: it is listed as ambiguous then, and "

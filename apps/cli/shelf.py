@@ -5,25 +5,20 @@ import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from apps.cli.batch import read_prompts
-from apps.cli.screen import screen
+from apps.cli.prompts import read_prompts
+from apps.cli.screen import out, screen
 from blocks.settings import Settings
 from imagemill.catalog import load_catalog, retirement_warning
-from imagemill.cost import Estimate
-from imagemill.cost import estimate as price
-from imagemill.planning import checked_batch, plan
-from imagemill.prompt import find_style, shelf
-
-out = Console(highlight=False)
-if not out.is_terminal:
-    out = Console(highlight=False, width=200)  # a pipe has no width to fit into
+from imagemill.cost import Estimate, estimate_in_words
+from imagemill.planning import checked_batch
+from imagemill.prompt import shelf
+from imagemill.request import BatchRequest
 
 
 def styles(
@@ -82,37 +77,32 @@ def estimate(
     samples: Annotated[int, typer.Option(min=1, max=16)] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """Price a batch without sending anything: least, most, and when the price was read."""
+    """Price a batch without sending anything: least, most, and when the price was read.
+
+    What the ledger knows as paid is left out, as `imagemill batch` would reuse it.
+    """
     fields = {
         "prompts": [*(prompts or []), *read_prompts(prompts_file)], "style_name": style,
         "provider": provider, "model": model, "aspect_ratio": aspect_ratio, "size": size,
         "samples": samples,
     }  # fmt: skip
-    found = asyncio.run(_priced(fields))
+    show_price(fields, as_json=as_json)
+
+
+def show_price(fields: dict[str, Any], *, as_json: bool) -> None:
+    """Print what a batch would cost, and what of it is paid already."""
+    batch = checked_batch(**fields)
+    found = asyncio.run(_priced(batch))
     if as_json:
         sys.stdout.write(found.model_dump_json(indent=2) + "\n")
         return
-    images = f"{found.images} image{'s' if found.images > 1 else ''}"
-    prices = (
-        f"prices read {found.price_read_on}" if found.price_read_on else "drawn on this machine"
-    )
-    out.print(
-        f"{images} of {escape(found.model)}: [bold]${found.min_usd:.4f}[/] to "
-        f"${found.max_usd:.4f} ({prices}; nothing was sent)"
-    )
-    for warning in found.warnings:
-        screen.print(f"[yellow]{escape(warning)}[/]")
+    price, *notes = estimate_in_words(found, max_cost_usd=batch.max_cost_usd)
+    out.print(f"[bold]{escape(price)}[/]")
+    for note in notes:
+        screen.print(f"[yellow]{escape(note)}[/]")
 
 
-async def _priced(fields: dict[str, object]) -> Estimate:
-    from blocks.provider import load_provider
+async def _priced(batch: BatchRequest) -> Estimate:
+    from blocks.workshop import priced
 
-    settings = Settings()
-    batch = checked_batch(**fields)
-    provider = await load_provider(batch.provider, settings)
-    try:
-        capabilities = provider.capabilities(batch.model)
-        requests = plan(batch, find_style(batch.style_name, settings.styles_dir), capabilities)
-        return price(capabilities, requests, today=datetime.now(UTC).date())
-    finally:
-        await provider.aclose()
+    return await priced(batch)

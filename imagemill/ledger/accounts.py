@@ -14,8 +14,7 @@ from sqlalchemy import Connection, Row, bindparam, delete, func, select, update
 from imagemill.errors import BudgetExceeded, RequestError
 from imagemill.ledger.schema import accounts, ceilings, charges, reservations, upsert
 from imagemill.ledger.values import Account, Ask, Ceiling
-
-MAX_CEILING_USD = Decimal(1_000_000_000)
+from imagemill.request import MAX_BUDGET_USD
 
 _HOLD = (
     update(accounts)
@@ -169,9 +168,9 @@ def set_ceiling(
 
     Holds from the next reservation on, today's spending counted.
     """
-    if per_day_usd is not None and not 0 <= per_day_usd <= MAX_CEILING_USD:
+    if per_day_usd is not None and not 0 <= per_day_usd <= MAX_BUDGET_USD:
         raise RequestError(
-            f"A ceiling is an amount from 0 to {MAX_CEILING_USD:,} USD; got {per_day_usd}.",
+            f"A ceiling is an amount from 0 to {MAX_BUDGET_USD:,} USD; got {per_day_usd}.",
             remedy="Give dollars, such as 20 or 0.50.",
         )
     if per_day_usd is None:

@@ -253,6 +253,13 @@ def _upgrade(engine: Engine, config: "Config") -> None:
         command.upgrade(config, "head")
 
 
+def ledger_exists(url: str) -> bool:
+    """Tell whether there is a ledger to ask, without making one. A server is taken to have one."""
+    parsed = make_url(url)
+    is_file = parsed.get_backend_name() == "sqlite" and parsed.database
+    return Path(parsed.database or "").is_file() if is_file else True
+
+
 def open_transactions(url: str) -> Transactions:
     """Open the database at `url`, migrate it, and return what runs transactions on it.
 

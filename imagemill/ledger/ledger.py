@@ -171,6 +171,14 @@ class Ledger:
         """Return a run, or None."""
         return await self._db.run(lambda c: runs.find(c, run_id))
 
+    async def run_to_resume(self, name: str = "") -> RunRow:
+        """Return a run by its id or the beginning of it; "" is the newest that is not complete.
+
+        Raises:
+            RequestError: there is none, or more than one begins so.
+        """
+        return await self._db.run(lambda c: runs.named(c, name, now=self.now()))
+
     async def latest_runs(self, limit: int = 20) -> list[RunRow]:
         """Return the newest runs, newest first."""
         return await self._db.run(lambda c: runs.latest(c, limit))
