@@ -336,3 +336,69 @@ def test_holders_are_told_apart():
     assert not is_dead("elsewhere:1:1")
     assert not is_dead("nonsense")
     assert Ask.model_fields["holder"].annotation is str
+
+
+TWIN = "e" * 64
+"""The same image's key at another provider."""
+
+
+def asks(key, other, **more):
+    return ask(key=key, alternatives=(other,), **more)
+
+
+async def test_what_another_route_drew_is_reused_and_says_who_drew_it(ledger):
+    """A fallback's image is this image: nobody pays for it a second time."""
+    granted = await ledger.reserve(ask(key=TWIN, provider="sketch", model="sketch-1"))
+    await ledger.paid(granted.reservation_id, payment())
+    found = await ledger.reserve(asks("f" * 64, TWIN, run_id="run-2", lineage="run-2"))
+    assert isinstance(found, Reused)
+    assert (found.key, found.provider, found.model) == (TWIN, "sketch", "sketch-1")
+
+
+async def test_its_own_image_goes_before_another_routes(ledger):
+    """Both were paid once: the one that this route would draw is taken."""
+    for key in ("f" * 64, TWIN):
+        granted = await ledger.reserve(ask(key=key))
+        await ledger.paid(granted.reservation_id, payment())
+    assert (await ledger.reserve(asks("f" * 64, TWIN))).key == "f" * 64
+
+
+async def test_a_style_lock_takes_no_other_models_image_but_heeds_what_is_out_there(ledger):
+    """Paid elsewhere does not do; on the wire or in doubt elsewhere still counts."""
+    granted = await ledger.reserve(ask(key=TWIN))
+    with pytest.raises(KeyHeld):
+        await ledger.reserve(asks("f" * 64, TWIN, own_only=True))
+    await ledger.paid(granted.reservation_id, payment())
+    assert isinstance(await ledger.reserve(asks("f" * 64, TWIN, own_only=True)), Granted)
+
+
+async def test_what_is_out_in_doubt_or_orphaned_at_another_route_counts(ledger):
+    """Held by a live twin, lost, or left by a dead process: under whichever key."""
+    granted = await ledger.reserve(ask(key=TWIN))
+    with pytest.raises(KeyHeld):
+        await ledger.reserve(asks("f" * 64, TWIN))
+    await ledger.ambiguous(granted.reservation_id, error_class="ambiguous")
+    with pytest.raises(AmbiguousOutcome) as doubt:
+        await ledger.reserve(asks("f" * 64, TWIN))
+    assert doubt.value.key == TWIN
+    resent = await ledger.reserve(asks("f" * 64, TWIN, resend_ambiguous=True))
+    await ledger.failed(resent.reservation_id, error_class="unavailable")
+    left = await ledger.reserve(ask(key=TWIN, holder=f"{holder().split(':')[0]}:{2**22 + 7}:1"))
+    orphan = await ledger.reserve(asks("f" * 64, TWIN))
+    assert (orphan.key, orphan.reservation_id) == (TWIN, left.reservation_id)
+
+
+async def test_twins_with_their_routes_in_another_order_send_one_request_and_never_deadlock(ledger):
+    """Fifty images, each asked by two runs at once, whose fallbacks are each other's first."""
+    pairs = [(f"{number:064x}", f"{number + 1000:064x}") for number in range(50)]
+
+    async def one(key, other, run):
+        try:
+            return await ledger.reserve(asks(key, other, run_id=run, lineage=run))
+        except KeyHeld:
+            return None
+
+    answers = await asyncio.gather(
+        *(one(a, b, "run-1") for a, b in pairs), *(one(b, a, "run-2") for a, b in pairs)
+    )
+    assert sum(isinstance(answer, Granted) for answer in answers) == 50
