@@ -7,6 +7,7 @@ from prefect import Flow
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
 
+from imagemill.errors import BudgetExceeded
 from imagemill.publishing import run_state
 from imagemill.request import BatchResult
 
@@ -21,6 +22,9 @@ def outcome(result: BatchResult) -> Any:  # noqa: ANN401 - a State, which Prefec
         )
     if not result.success_count:
         return Failed(message=f"None of {result.total} images was made.", data=data)
+    if any(image.error_class == BudgetExceeded.error_class for image in result.results):
+        counts = f"The budget is used up after {counts}; resume the run with a higher one"
+        return Completed(name="CompletedWithFailures", message=f"{counts}.", data=data)
     if result.failure_count:
         return Completed(name="CompletedWithFailures", message=f"{counts} made.", data=data)
     return Completed(message=f"{counts} made.", data=data)

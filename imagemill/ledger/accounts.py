@@ -209,6 +209,10 @@ def find(connection: Connection, account_id: str) -> Account | None:
     return _locked(connection, [account_id]).get(account_id)
 
 
+def _usd(amount: Decimal | None) -> str:
+    return "$0" if not amount else f"${amount.normalize():f}"
+
+
 def _no_room(account: Account, ask: Ask) -> BudgetExceeded:
     kind, _, rest = account.id.partition(":")
     day, _, deployment = rest.partition(":")
@@ -220,7 +224,8 @@ def _no_room(account: Account, ask: Ask) -> BudgetExceeded:
     else:
         what, remedy = f"The ceiling for {day} (UTC)", "Wait for the next day, or: imagemill budget"
     return BudgetExceeded(
-        f"{what} of ${account.cap_usd} has no room for an image of up to ${ask.worst_case_usd}: "
-        f"${account.spent_usd} spent, ${account.reserved_usd} reserved.",
+        f"{what} of {_usd(account.cap_usd)} has no room for an image of up to "
+        f"{_usd(ask.worst_case_usd)}: {_usd(account.spent_usd)} spent, "
+        f"{_usd(account.reserved_usd)} reserved.",
         remedy=f"{remedy}. Resume the run then; what is made is reused.",
     )
