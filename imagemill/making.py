@@ -175,7 +175,7 @@ def _ask(shop: Workshop, route: Route, index: int, *, attempt: int) -> Ask:
     return Ask(
         key=request.key,
         alternatives=tuple(sorted(others)),
-        own_only=shop.one_look,
+        own_only=shop.locked,
         run_id=shop.run.id,
         lineage=shop.run.lineage,
         holder=shop.run.holder,

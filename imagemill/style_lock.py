@@ -8,7 +8,7 @@ async def pin_to_paid(shop: Workshop) -> None:
 
     Called before anything is sent. Nothing paid yet: the first image decides (`Workshop.slot`).
     """
-    if not shop.one_look:
+    if not shop.locked:
         return
     counts = []
     for route in shop.routes:

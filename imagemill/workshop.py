@@ -152,13 +152,13 @@ class Workshop:
         return (self.pinned,) if self.pinned else self.routes
 
     @property
-    def one_look(self) -> bool:
+    def locked(self) -> bool:
         """Whether all images must come from one model of several (`style_lock`)."""
         return self.batch.style_lock and len(self.routes) > 1
 
     def pin(self, route: Route) -> None:
         """An image of `route` is there: a style-locked group stays with it from now on."""
-        if self.one_look and self.pinned is None:
+        if self.locked and self.pinned is None:
             self.pinned = route
 
     def refuse(self, route: Route, error: ImagemillError) -> None:
@@ -181,7 +181,7 @@ class Workshop:
         Until a style-locked group has its first image it goes one by one: two at once might be
         drawn by two models.
         """
-        alone = self.scout if self.one_look and self.pinned is None else nullcontext()
+        alone = self.scout if self.locked and self.pinned is None else nullcontext()
         async with alone, self.slots, route.pacer.turn():
             yield
 
