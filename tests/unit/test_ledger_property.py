@@ -168,9 +168,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def rows(self, key):
         query = select(reservations.c.lineage, reservations.c.state)
-        return [
-            tuple(row) for row in self.connection.execute(query.where(reservations.c.key == key))
-        ]
+        return [tuple(row) for row in self.connection.execute(query.where(reservations.c.key == key))]
 
     def states(self, key, state):
         return [row for row in self.rows(key) if row[1] == state]
