@@ -105,3 +105,33 @@ def test_a_fallback_that_cannot_draw_the_batch_is_refused_at_the_door(mill, word
     with pytest.raises(ImagemillError, match=f"(?s){said}"):
         mill.run(words(1), **fields)
     assert mill.fake.stats.requests == mill.fake.stats.lookups == 0
+
+
+@pytest.fixture
+def one_place(mill):
+    """Let the server's limit on Gemini be one request at once."""
+    import asyncio
+
+    from prefect import get_client
+    from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
+
+    async def allow(places):
+        async with get_client() as client:
+            before = await client.read_global_concurrency_limit_by_name("imagemill-gemini")
+            await client.update_global_concurrency_limit(
+                "imagemill-gemini", GlobalConcurrencyLimitUpdate(limit=places)
+            )
+            return before.limit
+
+    before = asyncio.run(allow(1))
+    yield
+    asyncio.run(allow(before))
+
+
+def test_two_routes_to_one_provider_share_its_places(mill, words, backup, one_place):
+    """Leased once for both, or the run would wait for itself; the limit holds for both."""
+    mill.fake.script(latency_s=0.1, faults=[{"kind": "key_refused", "first": 3}])
+    backup.script(latency_s=0.1)
+    result = mill.run(words(5), max_concurrent=3, fallback=["gemini/backup", "sketch"])
+    assert result["success_count"] == 5
+    assert (mill.fake.stats.max_in_flight, backup.stats.max_in_flight) == (1, 1)

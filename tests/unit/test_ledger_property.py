@@ -109,9 +109,9 @@ class LedgerMachine(RuleBasedStateMachine):
         payment = Payment(artifact=artifact, cost_usd=cost)
         self.attempt(lambda: money.paid(self.connection, reservation, payment, now=self.now))
         if cost > ask.worst_case_usd:
-            for name in accounts.accounts_of(ask.lineage, ask.deployment, at):
-                more = cost - ask.worst_case_usd
-                self.above[name] = self.above.get(name, Decimal(0)) + more
+            more = cost - ask.worst_case_usd
+            for account in accounts.accounts_of(ask.lineage, ask.deployment, at):
+                self.above[account] = self.above.get(account, Decimal(0)) + more
 
     @rule(reservation=consumes(held), words=st.booleans())
     def fail(self, reservation, words):
@@ -168,7 +168,9 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def rows(self, key):
         query = select(reservations.c.lineage, reservations.c.state)
-        return [tuple(row) for row in self.connection.execute(query.where(reservations.c.key == key))]
+        return [
+            tuple(row) for row in self.connection.execute(query.where(reservations.c.key == key))
+        ]
 
     def states(self, key, state):
         return [row for row in self.rows(key) if row[1] == state]
