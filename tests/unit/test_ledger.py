@@ -409,6 +409,7 @@ async def test_twins_with_their_routes_in_another_order_send_one_request_and_nev
 
 async def test_more_routes_are_no_more_statements(ledger):
     """A reservation is as quick with a fallback as without one."""
+    await ledger.reserve(ask())  # connects and opens the accounts
     counted = []
     engine = ledger._db._engine
     event.listen(engine, "before_cursor_execute", lambda *said: counted.append(said[2]))
