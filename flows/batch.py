@@ -131,8 +131,8 @@ async def made(batch: BatchRequest, opening: Opening) -> BatchResult:
     ):
         await draw_images(shop)
         result = await publish(shop.run.id)
-        await gather(show(result), announce(shop.run.id))
-    return result
+        _, told = await gather(show(result), announce(shop.run.id))
+    return result.model_copy(update={"webhook": told})
 
 
 def _given(parameters: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ An attempt that starts over finds what is paid and only finishes it.
 
 import asyncio
 import time
+from collections.abc import Awaitable
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -25,8 +26,6 @@ from imagemill.routing import MAY_MOVE, Route, best_route, some_route
 from imagemill.workshop import Workshop
 
 T = TypeVar("T")
-Keeping = asyncio.Task[tuple[Reused, Path]]
-"""An answer on its way to disk, charge and shelf."""
 
 HELD_POLL_S = 0.5
 """How often a twin's finished image is looked for."""
@@ -62,9 +61,11 @@ async def _paid_image(shop: Workshop, index: int, *, attempt: int) -> tuple[Reus
     deadline = time.monotonic() + longest_s + 60
     failed_now: set[str] = set()
     while True:
+        if shop.stopped:
+            return await _paid_before(shop, index, shop.stopped, attempt=attempt)
         route = some_route(shop.open_routes, index)
         try:
-            found = await _found_or_answered(shop, route, index, attempt=attempt)
+            found = await _asked_once(shop, route, index, attempt=attempt)
         except KeyHeld as error:
             await _held(error, deadline)
         except BudgetExceeded as error:
@@ -75,7 +76,7 @@ async def _paid_image(shop: Workshop, index: int, *, attempt: int) -> tuple[Reus
                 raise
         else:
             if found:
-                return await _in_hand(shop, found)
+                return await found
 
 
 async def _held(error: KeyHeld, deadline: float) -> None:
@@ -91,10 +92,45 @@ def _moves_on(shop: Workshop, index: int, failed_now: set[str]) -> bool:
     return not shop.stopped and better is not None and better.id not in failed_now
 
 
-async def _in_hand(shop: Workshop, found: Reused | Keeping) -> tuple[Reused, Path]:
-    if isinstance(found, Reused):
-        return found, await local_file(shop, found)
-    return await _to_the_end(found)
+async def _asked_once(
+    shop: Workshop, route: Route, index: int, *, attempt: int
+) -> Awaitable[tuple[Reused, Path]] | None:
+    """Ask the ledger, and `route` if it must be; None when that is not the way any more.
+
+    A place on the wire is held from the reservation to the answer; decoding and keeping the answer
+    overlap the next request. Returns what is left to wait for: the keeping of an answer, or the
+    file of a paid one.
+    """
+    async with shop.slot(route):
+        if shop.stopped or some_route(shop.open_routes, index) is not route:
+            return None  # stopped, fallen ill or pinned while this image waited
+        with route.breaker.turn() as turn:
+            ask, answer = await _reserved_or_settled(shop, route, index, attempt=attempt)
+            if isinstance(answer, Granted):
+                granted = answer.reservation_id
+                keeping = await _answered(shop, route, index, ask, granted, turn=turn)
+        shop.pin(route)
+    return _to_the_end(keeping) if isinstance(answer, Granted) else _with_file(shop, answer)
+
+
+async def _with_file(shop: Workshop, paid: Reused) -> tuple[Reused, Path]:
+    return paid, await local_file(shop, paid)
+
+
+async def _paid_before(
+    shop: Workshop, index: int, why: ImagemillError, *, attempt: int
+) -> tuple[Reused, Path]:
+    """Nothing is sent any more; what is paid is delivered all the same.
+
+    Raises:
+        ImagemillError: `why` the run stopped, where this image is not paid.
+    """
+    route = some_route(shop.open_routes, index)
+    found = await shop.ledger.reused(_ask(shop, route, index, attempt=attempt))
+    if found is None:
+        shop.attempts[index] = attempt - 1
+        raise why
+    return await _with_file(shop, found)
 
 
 async def _room_for(shop: Workshop, refused: BudgetExceeded) -> None:
@@ -111,34 +147,9 @@ async def _room_for(shop: Workshop, refused: BudgetExceeded) -> None:
     await shop.unsettled.next()
 
 
-async def _found_or_answered(
-    shop: Workshop, route: Route, index: int, *, attempt: int
-) -> Reused | Keeping | None:
-    """Find the image paid, or ask `route` for it; None when there is a better route by now.
-
-    A place on the wire is held from the reservation to the answer; decoding and keeping the answer
-    overlap the next request.
-    """
-    async with shop.slot(route):
-        if some_route(shop.open_routes, index) is not route:
-            return None  # it fell ill, or the group was pinned, while this image waited
-        with route.breaker.turn() as turn:
-            ask, answer = await _reserved_or_settled(shop, route, index, attempt=attempt)
-            found: Reused | Keeping = (
-                answer
-                if isinstance(answer, Reused)
-                else await _answered(shop, route, index, ask, answer.reservation_id, turn=turn)
-            )
-        shop.pin(route)
-        return found
-
-
 async def _reserved_or_settled(
     shop: Workshop, route: Route, index: int, *, attempt: int
 ) -> tuple[Ask, Granted | Reused]:
-    if shop.stopped:
-        shop.attempts[index] = attempt - 1
-        raise shop.stopped
     ask = _ask(shop, route, index, attempt=attempt)
     try:
         answer = await _reserved(shop, ask)
@@ -203,7 +214,7 @@ async def _settle_orphan(shop: Workshop, index: int, orphan: Orphaned) -> None:
 
 async def _answered(
     shop: Workshop, route: Route, index: int, ask: Ask, reservation_id: int, *, turn: Turn
-) -> Keeping:
+) -> asyncio.Task[tuple[Reused, Path]]:
     """Call the provider once; return the work of keeping its answer, already under way.
 
     Whatever happens, what it did to the bill is written.

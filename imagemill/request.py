@@ -192,7 +192,7 @@ class BatchResult(BaseModel):
 
     `cost_usd` is what this run spent, ambiguous images included at their reserved price;
     `saved_usd` is what reused images had cost. `seconds` runs from the first request sent to the
-    last result stored.
+    last result stored. `webhook` says whether the receiver was told: a pending event is tried again.
     """
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
@@ -215,6 +215,7 @@ class BatchResult(BaseModel):
     gallery_url: str | None = None
     contact_sheet_path: str | None = None
     gallery_path: str | None = None
+    webhook: Literal["none", "delivered", "pending", "dead"] = "none"
     results: tuple[ImageResult, ...] = ()
 
     @classmethod

@@ -78,7 +78,10 @@ async def _settled(shop: Workshop, index: int) -> ImageResult:
     if index in shop.carried:
         result = shop.carried[index]
     elif shop.stopped:
-        result = failure_of(shop, index, shop.stopped, attempts=0)
+        try:  # nothing is sent any more, so this is no attempt; what is paid is delivered
+            return await make_image(shop, index)
+        except ImagemillError as why:
+            result = failure_of(shop, index, why, attempts=0)
     else:
         digest = shop.requests[index].prompt_digest
         state = await _task_run(shop.run.id, index + 1, digest)

@@ -42,7 +42,9 @@ def batch(
     ] = None,
     prompts_file: Annotated[
         Path | None,
-        typer.Option("--prompts-file", "-f", help="A prompt a line; '-' reads standard input."),
+        typer.Option(
+            "--prompts-file", "-f", help="A prompt a line, '# …' a note; '-' is standard input."
+        ),
     ] = None,
     style: Annotated[
         str, typer.Option("--style", "-s", help="A look: see `imagemill styles`.")

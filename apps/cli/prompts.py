@@ -7,7 +7,7 @@ from imagemill.errors import RequestError
 
 
 def read_prompts(file: Path | None) -> list[str]:
-    """Return the lines of a file that are not blank.
+    """Return the lines of a file that are neither blank nor notes ("# …").
 
     Raises:
         RequestError: it cannot be read as UTF-8 text.
@@ -22,4 +22,5 @@ def read_prompts(file: Path | None) -> list[str]:
             f"The prompts file {file} cannot be read: {why}.",
             remedy="Give a UTF-8 text file with one prompt a line.",
         ) from None
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    lines = (line.strip() for line in text.splitlines())
+    return [line for line in lines if line and not line.startswith("# ")]

@@ -25,6 +25,7 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bar
 from rich.table import Table
+from rich.text import Text
 
 from imagemill.credits import shares_in_words
 from imagemill.errors import ImagemillError, RequestError, RunStopped
@@ -60,6 +61,12 @@ def guarded(command: Callable[P, T]) -> Callable[P, T]:
             raise typer.Exit(code) from None
         except KeyboardInterrupt:
             screen.print(f"{STOPPED} {TORN_OFF}")
+            raise typer.Exit(INTERRUPTED) from None
+        except Exception as error:
+            # Ctrl-C while a library is being imported comes out as that library's own error.
+            if "KeyboardInterrupt" not in f"{error!r} {error.__cause__!r} {error.__context__!r}":
+                raise
+            screen.print("[yellow]Stopped[/] before anything was sent.")
             raise typer.Exit(INTERRUPTED) from None
 
     return door
@@ -131,13 +138,30 @@ def closing_card(result: dict[str, Any], *, title: str) -> Group:
     if shares := _shares(result):
         table.add_row("drawn", escape(shares))
     table.add_row("cost", _money(result))
-    table.add_row("time", f"{result['seconds']:.1f} s from first request to last image stored")
-    for name, field in (("contact sheet", "contact_sheet_path"), ("gallery", "gallery_path")):
-        table.add_row(name, escape(str(result[field])))
+    if result["seconds"]:
+        table.add_row("time", f"{result['seconds']:.1f} s from first request to last image stored")
+    if told := _WEBHOOK.get(result.get("webhook", "none")):
+        table.add_row("webhook", told)
     colour = "green" if not result["failure_count"] else "yellow"
     panel = Panel(table, title=f"[bold]{escape(title)}", border_style=colour, expand=False)
+    # Not in the panel: a path that is broken by a border cannot be copied.
+    places = [
+        Text(f"  {name}  {result[field]}", overflow="ignore", no_wrap=True)
+        for name, field in (
+            ("contact sheet", "contact_sheet_path"),
+            ("gallery      ", "gallery_path"),
+        )
+        if result[field]
+    ]
     failures = failure_table(result)
-    return Group(panel, failures) if failures else Group(panel)
+    return Group(panel, *places, *([failures] if failures else []))
+
+
+_WEBHOOK = {
+    "delivered": "delivered",
+    "pending": "[yellow]not delivered yet[/]; tried again for hours while `imagemill up` runs",
+    "dead": "[red]refused for good[/]; see `imagemill webhooks`",
+}
 
 
 def _counts(result: dict[str, Any]) -> str:

@@ -47,6 +47,10 @@ class Ledger:
         """Hold the worst-case price of one image, or say why not. See `money.reserve`."""
         return await self._db.run(lambda c: money.reserve(c, ask, now=self.now()))
 
+    async def reused(self, ask: Ask) -> Reused | None:
+        """Return what is paid already for this key; None when it would have to be paid."""
+        return await self._db.run(lambda c: money.reused(c, ask, now=self.now()))
+
     async def paid(self, reservation_id: int, payment: Payment) -> Account | None:
         """Turn a reservation into a charge; the bytes must be in the spool already.
 

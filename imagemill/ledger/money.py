@@ -57,6 +57,11 @@ def reserve(connection: Connection, ask: Ask, *, now: datetime) -> Granted | Reu
     return Granted(reservation_id=_open(connection, ask, now=now))
 
 
+def reused(connection: Connection, ask: Ask, *, now: datetime) -> Reused | None:
+    """Return what is paid already for this key, None when it would have to be paid. Holds nothing."""
+    return _reusable(connection, _live_rows(connection, ask), ask, now=now)
+
+
 def _one_at_a_time(connection: Connection, keys: Sequence[str]) -> None:
     """PostgreSQL: twins that ask at the same moment queue up. SQLite has one writer anyway.
 

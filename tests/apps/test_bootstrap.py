@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from prefect.automations import Automation
 from prefect.blocks.core import Block
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
+from prefect.client.schemas.filters import FlowRunFilter
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from apps.services.addresses import Services
@@ -155,6 +157,24 @@ def test_a_prefect_yaml_is_deployed(server: tuple[Start, Services], project: Pat
             return {d.name: d.work_queue_name for d in await client.read_deployments()}
 
     assert asyncio.run(queues()) == {"one": "parents", "two": "shards"}
+
+
+def test_a_schedule_makes_runs(server: tuple[Start, Services], project: Path) -> None:
+    """The server's scheduler works with the pinned libraries: with SQLAlchemy 2.1 it failed at
+    every turn, quietly, and no nightly batch ever came."""
+    text = PREFECT_YAML.format(schedule="{interval: 3600, slug: hourly, active: true}")
+    (project / "prefect.yaml").write_text(text)
+    bootstrap_here(project)
+
+    async def planned() -> int:
+        async with get_client() as client:
+            state = FlowRunFilter(state={"type": {"any_": ["SCHEDULED"]}})
+            return len(await client.read_flow_runs(flow_run_filter=state))
+
+    # The scheduler looks for new deployments every 5 s.
+    deadline = time.monotonic() + 60
+    while not asyncio.run(planned()):
+        assert time.monotonic() < deadline, "the scheduler made no run"
 
 
 def bootstrap_here(project: Path) -> None:
