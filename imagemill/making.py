@@ -66,10 +66,8 @@ async def _paid_image(shop: Workshop, index: int, *, attempt: int) -> tuple[Reus
         route = some_route(shop.open_routes, index)
         try:
             found = await _asked_once(shop, route, index, attempt=attempt)
-        except KeyHeld as error:
-            await _held(error, deadline)
-        except BudgetExceeded as error:
-            await _room_for(shop, error)
+        except (KeyHeld, BudgetExceeded) as error:
+            await _waited_for(shop, error, deadline)
         except MAY_MOVE:
             failed_now.add(route.id)
             if not _moves_on(shop, index, failed_now):
@@ -79,11 +77,14 @@ async def _paid_image(shop: Workshop, index: int, *, attempt: int) -> tuple[Reus
                 return await found
 
 
-async def _held(error: KeyHeld, deadline: float) -> None:
-    """Wait a moment, without a place, for a twin run that makes the same image."""
-    if time.monotonic() > deadline:
+async def _waited_for(shop: Workshop, error: KeyHeld | BudgetExceeded, deadline: float) -> None:
+    """Wait, without a place on the wire, for a twin run's image or for room in the budget."""
+    if isinstance(error, BudgetExceeded):
+        await _room_for(shop, error)
+    elif time.monotonic() > deadline:
         raise error
-    await asyncio.sleep(HELD_POLL_S)
+    else:
+        await asyncio.sleep(HELD_POLL_S)
 
 
 def _moves_on(shop: Workshop, index: int, failed_now: set[str]) -> bool:
