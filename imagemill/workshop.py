@@ -6,7 +6,7 @@ Tasks find theirs by run id, because live parts never cross a task border.
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, nullcontext, suppress
+from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -181,8 +181,13 @@ class Workshop:
         Until a style-locked group has its first image it goes one by one: two at once might be
         drawn by two models.
         """
-        alone = self.scout if self.locked and self.pinned is None else nullcontext()
-        async with alone, self.slots, route.pacer.turn():
+        if self.locked and self.pinned is None:
+            async with self.scout:
+                if self.pinned is None:
+                    async with self.slots, route.pacer.turn():
+                        yield
+                    return
+        async with self.slots, route.pacer.turn():
             yield
 
     def lower_to(self, places: int) -> None:

@@ -307,6 +307,17 @@ async def test_many_at_once_do_not_mix_within_a_style_lock(shop_of, first_fails)
     assert all(result.success for result in results)
 
 
+async def test_once_the_first_image_is_there_a_locked_batch_goes_at_full_width(shop_of):
+    """Those that waited for it do not go on one by one: four meet on the wire."""
+    meeting = asyncio.Barrier(4)
+    shop = await shop_of(
+        None, *[meeting.wait] * 4, style_lock=True, prompts=["p"] * 5, max_concurrent=4
+    )
+    async with asyncio.timeout(20):
+        results = await asyncio.gather(*(drawn(shop, index) for index in range(5)))
+    assert who(results) == ["scripted"] * 5
+
+
 async def test_a_locked_batch_whose_only_key_is_revoked_stops_with_a_remedy(shop_of):
     """It does not move, and says what to do."""
     shop = await shop_of(None, ProviderMisconfigured("key refused"), style_lock=True)
