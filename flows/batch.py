@@ -76,7 +76,7 @@ async def generate_images_batch(
     finishes it; what is paid already costs nothing.
 
     Args:
-        prompts: What to draw, one entry an image, 1 to 5,000. The same words twice make two
+        prompts: What to draw, one entry an image, 1 to 10,000. The same words twice make two
             different images. The form's menu ⋮ takes a long list as JSON.
         style_name: A look from the shelf, or the name of one in your own styles folder.
         max_concurrent: Most images on the wire at any moment, 1 to 100.

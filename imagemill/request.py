@@ -21,7 +21,7 @@ SIZES = ("256", "512", "1K", "2K", "4K")
 """Named sizes: the side of the square of the same area, in pixels (1K = 1024)."""
 
 MAX_PROMPT_CHARS = 32_000
-MAX_PROMPTS = 5_000
+MAX_PROMPTS = 10_000
 MAX_CONCURRENT = 100
 MAX_SAMPLES = 16
 MAX_FALLBACK = 4

@@ -16,6 +16,8 @@ MEASURED = {
         "prefect.server.concurrency.lease_storage.filesystem"
     ),
     "PREFECT_SERVER_CONCURRENCY_MAXIMUM_CONCURRENCY_SLOT_WAIT_SECONDS": "2",
+    # Ten thousand prompts are the parameters of one run; Prefect's default is half a megabyte.
+    "PREFECT_SERVER_API_MAX_PARAMETER_SIZE": "33554432",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
 }

@@ -181,6 +181,21 @@ def test_ctrl_c_lets_what_is_on_the_wire_come_in(mill, words, command):
 
 
 @pytest.mark.timeout(300)
+def test_sigterm_lets_what_is_on_the_wire_come_in(mill, words, command):
+    """What a worker sends when a run is cancelled in the UI: nothing is torn off, nothing open."""
+    mill.fake.script(latency_s=0.5)
+    prompts = words(24)
+    process = command(prompts)
+    process.until(lambda: mill.fake.stats.images_served >= 8)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.said()
+    assert process.returncode == 130, err
+    assert (count(mill, "open"), count(mill, "ambiguous")) == (0, 0)
+    assert json.loads(out)["success_count"] == mill.fake.stats.images_billed < 24
+    assert mill.rows("SELECT state FROM runs") == [("cancelled",)]
+
+
+@pytest.mark.timeout(300)
 def test_a_second_ctrl_c_aborts_and_says_what_is_unclear(mill, words, command):
     """Torn off on the wire is ambiguous and listed; nothing is left open or sent again."""
     prompts, _ = stopped(mill, words, command, times=2)

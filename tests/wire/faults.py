@@ -89,6 +89,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
     "new_reason": {"finishReason": "A_REASON_FROM_THE_FUTURE"},
     "thoughts_first": {"finishReason": "STOP", "thoughts": True},
     "no_usage": {"finishReason": "STOP", "usage": False},
+    "dear": {"finishReason": "STOP", "tokens": 20_000},
     "prompt_blocked": {"block": "PROHIBITED_CONTENT"},
     "empty": {"empty": True},
 }
@@ -99,7 +100,10 @@ BROKEN = (
 OTHER = ("server_error", "html_error", "redirect", "stall", "slow")
 KINDS = {*ERRORS, *ANSWERS, *BROKEN, *OTHER}
 
-BILLED = {"thoughts_first", "no_usage", *BROKEN, "stall", "slow"} - {"html", "not_an_object"}
+BILLED = {"thoughts_first", "no_usage", "dear", *BROKEN, "stall", "slow"} - {
+    "html",
+    "not_an_object",
+}
 """Faults after the picture was made: the server bills it though the client may never see it."""
 
 
@@ -149,6 +153,7 @@ def answer(
     parts = plan.get("parts")
     if parts is None:
         parts = _picture_parts(image, plan) if plan["finishReason"] == "STOP" else []
+    tokens = plan.get("tokens", tokens)
     if any("inlineData" in part for part in parts):
         usage |= {"candidatesTokenCount": tokens, "totalTokenCount": prompt_tokens + tokens}
         usage["candidatesTokensDetails"] = [{"modality": "IMAGE", "tokenCount": tokens}]
