@@ -11,24 +11,23 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from blocks.provider import load_provider
+from blocks.routes import key_problems, open_routes
 from blocks.settings import Settings
 from blocks.store import load_store
 from blocks.webhook import load_endpoint
-from imagemill.cost import Estimate, estimate
-from imagemill.errors import ProviderError, ProviderMisconfigured
+from imagemill.cost import Estimate, dearest, estimate
 from imagemill.intake import ReferenceImage, load_reference
 from imagemill.ledger import Ledger, RunRow, open_ledger
 from imagemill.ledger.database import ledger_exists
 from imagemill.ledger.holder import holder
 from imagemill.netguard import Guard
-from imagemill.pacing import pacer_of
-from imagemill.planning import plan
 from imagemill.prompt import find_style
-from imagemill.providers.base import Capabilities, ImageProvider
-from imagemill.request import BatchRequest, ImageRequest
+from imagemill.providers.base import Capabilities
+from imagemill.request import BatchRequest
 from imagemill.resuming import carried
+from imagemill.routing import Route
 from imagemill.spool import Spool, check_output_folder
+from imagemill.style_lock import pin_to_paid
 from imagemill.workshop import Workshop, opened
 
 
@@ -61,27 +60,25 @@ async def open_workshop(
     settings = settings or Settings()
     style = find_style(batch.style_name, settings.styles_dir)
     async with AsyncExitStack() as parts:
-        provider = await load_provider(batch.provider, settings)
-        parts.push_async_callback(provider.aclose)
-        capabilities = provider.capabilities(batch.model)
         references = await _references(batch, settings)
-        requests = plan(batch, style, capabilities, references=[r.digest for r in references])
+        digests = [each.digest for each in references]
+        routes = await open_routes(batch, style, digests, settings=settings, parts=parts)
         spool, output_dir = _checked_folders(batch, settings)
         endpoint = await load_endpoint(batch.webhook, settings) if batch.webhook else None
         store = await load_store(batch.store)
-        _, key_problem = await gather(store.check(), _key_problem(provider))
+        _, problems = await gather(store.check(), key_problems(routes))
         ledger = open_ledger(settings.ledger_url)
         parts.callback(ledger.close)
         shop = Workshop(
-            run=await _begin(ledger, batch, opening, capabilities=capabilities),
-            batch=batch, style=style, requests=requests,
-            references=tuple(r.data for r in references),
-            provider=provider, capabilities=capabilities, store=store, ledger=ledger,
+            run=await _begin(ledger, batch, opening, capabilities=routes[0].capabilities),
+            batch=batch, style=style, routes=routes,
+            references=tuple(r.data for r in references), store=store, ledger=ledger,
             spool=spool, output_dir=output_dir, endpoint=endpoint,
             folder=output_dir or settings.home / "runs" / opening.run_id,
-            pacer=pacer_of(provider.name, capabilities.model, capabilities.max_in_flight),
         )  # fmt: skip
-        shop.stopped = key_problem
+        await pin_to_paid(shop)
+        for route, problem in problems:
+            shop.refuse(route, problem)
         if opening.only:
             earlier = await ledger.items(opening.continues)
             shop.carried = carried(earlier, opening.only, resend_ambiguous=batch.resend_ambiguous)
@@ -140,38 +137,30 @@ async def priced(batch: BatchRequest, *, settings: Settings | None = None) -> Es
     """
     settings = settings or Settings()
     style = find_style(batch.style_name, settings.styles_dir)
-    provider = await load_provider(batch.provider, settings)
-    try:
-        capabilities = provider.capabilities(batch.model)
-        references = await _references(batch, settings)
-        requests = plan(batch, style, capabilities, references=[r.digest for r in references])
-        paid = await _paid_already(batch, requests, settings)
-        return estimate(capabilities, requests, paid=paid, today=datetime.now(UTC).date())
-    finally:
-        await provider.aclose()
+    today = datetime.now(UTC).date()
+    async with AsyncExitStack() as parts:
+        digests = [each.digest for each in await _references(batch, settings)]
+        routes = await open_routes(batch, style, digests, settings=settings, parts=parts)
+        paid = await _paid_already(batch, routes, settings)
+        found = [estimate(r.capabilities, r.requests, paid=paid, today=today) for r in routes]
+        return dearest(found)
 
 
 async def _paid_already(
-    batch: BatchRequest, requests: Sequence[ImageRequest], settings: Settings
+    batch: BatchRequest, routes: Sequence[Route], settings: Settings
 ) -> set[str]:
+    """Return the keys that cost nothing any more: of an image paid at one route, all its keys."""
     if not ledger_exists(settings.ledger_url):
         return set()
+    images = [
+        set(keys) for keys in zip(*([q.key for q in r.requests] for r in routes), strict=True)
+    ]
     ledger = open_ledger(settings.ledger_url)
     try:
-        return await ledger.paid_keys(
-            [request.key for request in requests],
+        paid = await ledger.paid_keys(
+            [key for keys in images for key in keys],
             batch_digest=batch.digest, reuse_within_s=batch.reuse_within_s,
         )  # fmt: skip
     finally:
         ledger.close()
-
-
-async def _key_problem(provider: ImageProvider) -> ProviderMisconfigured | None:
-    """Return why nothing can be sent; every image of the run then says so (B10)."""
-    try:
-        await provider.check_configuration()
-    except ProviderMisconfigured as error:
-        return error
-    except ProviderError:
-        return None  # away for a moment: each image's own retries deal with that
-    return None
+    return paid if batch.style_lock else set().union(*(keys for keys in images if keys & paid))

@@ -8,6 +8,7 @@ from flows.form import (
     AspectRatio,
     Budget,
     DryRun,
+    Fallback,
     MaxConcurrent,
     ModelName,
     NegativePrompt,
@@ -22,6 +23,7 @@ from flows.form import (
     Seed,
     Size,
     StoreName,
+    StyleLock,
     StyleName,
     Webhook,
 )
@@ -65,6 +67,8 @@ async def generate_images_batch(
     resend_ambiguous: ResendAmbiguous = False,
     max_cost_usd: Budget = None,
     dry_run: DryRun = False,
+    fallback: Fallback = None,
+    style_lock: StyleLock = False,
 ) -> Any:  # noqa: ANN401 - a dict to the caller, a State to Prefect (flows.outcome)
     """Turn prompts into images: each paid for once, stored, shown and announced.
 
@@ -98,6 +102,11 @@ async def generate_images_batch(
         max_cost_usd: The most this run, and what continues it, may cost. At the ceiling what is on
             the wire comes in and the rest is not started. Empty is no limit of its own.
         dry_run: Only say what it would cost: nothing is sent, stored or paid.
+        fallback: Who draws, in this order, what the provider cannot: up to 4 of gemini, sketch,
+            KIND/NAME of a saved block, each with :MODEL after it if not the default. An image
+            moves on when its provider is away, overloaded, out of quota or refuses the key.
+        style_lock: All images of this batch come from one model. With a fallback, the first one
+            that draws an image draws them all; what it cannot draw fails.
 
     Returns:
         `total`, `success_count`, `failure_count` and `results` in input order, each with `prompt`,
@@ -129,4 +138,5 @@ async def made(batch: BatchRequest, opening: Opening) -> BatchResult:
 def _given(parameters: dict[str, Any]) -> dict[str, Any]:
     """Return the flow's parameters as the batch takes them."""
     asked = {name: value for name, value in parameters.items() if name != "dry_run"}
-    return {**asked, "references": tuple(parameters["references"] or ())}
+    lists = {name: tuple(asked[name] or ()) for name in ("references", "fallback")}
+    return {**asked, **lists}

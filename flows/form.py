@@ -14,6 +14,7 @@ from imagemill.providers import KINDS
 from imagemill.request import (
     MAX_BUDGET_USD,
     MAX_CONCURRENT,
+    MAX_FALLBACK,
     MAX_PROMPT_CHARS,
     MAX_PROMPTS,
     MAX_SAMPLES,
@@ -140,3 +141,14 @@ OnlyClasses = Annotated[
         "Only these failures", _tab("All", "null"), _tab("List", "array", items={"type": "string"})
     ),
 ]
+Fallback = Annotated[
+    list[str] | None,
+    _titled(
+        "Fallback",
+        _tab("None", "null"),
+        _tab("List", "array", items={"type": "string"}, maxItems=MAX_FALLBACK),
+        max_length=MAX_FALLBACK,
+        examples=[["gemini/backup", "sketch"]],
+    ),
+]
+StyleLock = Annotated[bool, _titled("Style lock")]

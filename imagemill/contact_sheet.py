@@ -223,7 +223,7 @@ class ContactSheet:
         Args:
             results: In the order shown. After the first 500 a note says that there are more.
             title: What the batch is; shown in letters of the Latin alphabet only.
-            label: Who made it, from `report.provider_label`.
+            label: Who made it, from `credits.provider_label`.
             spent_usd: What the run spent by the ledger's word; default the sum of the results.
         """
         shown = results[:MAX_CELLS]

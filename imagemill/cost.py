@@ -100,6 +100,23 @@ def estimate(
     )
 
 
+def dearest(found: Sequence[Estimate]) -> Estimate:
+    """Return what a batch with a fallback may cost: the cheapest route's least, the dearest's most.
+
+    Args:
+        found: One estimate a route, the asked one first; who draws is not known beforehand.
+    """
+    first = found[0]
+    warnings = dict.fromkeys(warning for each in found for warning in each.warnings)
+    return first.model_copy(
+        update={
+            "min_usd": min(each.min_usd for each in found),
+            "max_usd": max(each.max_usd for each in found),
+            "warnings": tuple(warnings),
+        }
+    )
+
+
 def estimate_in_words(found: Estimate, *, max_cost_usd: Decimal | None = None) -> list[str]:
     """Return an estimate as lines for a person: the price first, then what to know about it."""
     due = found.images - found.paid_already

@@ -211,10 +211,21 @@ class KeyHeld(LedgerError):
 
 
 class AmbiguousOutcome(LedgerError):
-    """An earlier attempt may have been billed; it is resent only on request."""
+    """An earlier attempt may have been billed; it is resent only on request. `key` is its key."""
 
     error_class = "ambiguous"
     billing = Billing.UNKNOWN
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        remedy: str = "",
+        cost_usd: Decimal = Decimal(0),
+        key: str = "",
+    ) -> None:
+        super().__init__(message, remedy=remedy, cost_usd=cost_usd)
+        self.key = key
 
 
 class WebhookError(ImagemillError):

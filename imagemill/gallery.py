@@ -20,8 +20,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
+from imagemill.credits import drawers_label, provider_label
 from imagemill.preview import PREVIEW_PX, open_thumbnail
-from imagemill.report import ambiguous_usd, class_in_words, duration, money, provider_label
+from imagemill.report import ambiguous_usd, class_in_words, duration, money
 from imagemill.request import BatchResult, ImageResult
 
 DENSE_FROM = 500
@@ -134,6 +135,8 @@ def _facts(image: ImageResult) -> Iterator[tuple[str, str]]:
     if image.seconds:
         yield "Time", duration(image.seconds)
     yield "Attempts", str(image.attempts)
+    if image.success and image.provider:
+        yield "Drawn by", provider_label(image.provider, image.model)
     if image.sha256:
         yield "sha256", image.sha256[:12]
 
@@ -210,7 +213,7 @@ def gallery_page(
     script, script_source = _inline("gallery.js")
     return _environment().get_template("gallery.html.jinja").render(
         title=title or result.style_name or "Gallery",
-        label=provider_label(result.provider, result.model),
+        label=drawers_label(result),
         result=result,
         totals=_totals(result),
         filters=_filters(result),

@@ -1,7 +1,6 @@
-"""The way of one image: reserve, generate, decode, spool, charge, store.
+"""The way of one image: reserve, generate, keep the answer (`keeping`), store.
 
-Paid bytes are on disk before anything else can go wrong, the charge is written next, the upload
-last; an attempt that starts over finds what is paid and only finishes it.
+An attempt that starts over finds what is paid and only finishes it.
 """
 
 import asyncio
@@ -10,27 +9,19 @@ from collections.abc import Awaitable
 from pathlib import Path
 from typing import TypeVar
 
-from imagemill.artifact import ArtifactRef
-from imagemill.decode import decoded
+from imagemill.breaker import Turn
 from imagemill.errors import (
-    AnswerLost,
-    ArtifactError,
-    Billing,
     BudgetExceeded,
     ImagemillError,
     KeyHeld,
-    ProviderMisconfigured,
-    QuotaExhausted,
-    RateLimited,
-    StoreUnavailable,
 )
+from imagemill.failing import judge, lost, record_failure
+from imagemill.keeping import handed_out, kept, local_file, shown, stored
 from imagemill.ledger import Ask, Granted, Orphaned, Reused
-from imagemill.ledger.values import Account, Payment
 from imagemill.orphans import settle_orphan
-from imagemill.providers.base import GeneratedImage
-from imagemill.request import ImageRequest, ImageResult
+from imagemill.request import ImageResult
 from imagemill.results import made_result
-from imagemill.spool import Spooled, hand_out
+from imagemill.routing import MAY_MOVE, Route, best_route, some_route
 from imagemill.workshop import Workshop
 
 T = TypeVar("T")
@@ -50,10 +41,10 @@ async def make_image(shop: Workshop, index: int, *, attempt: int = 1) -> ImageRe
     """
     paid, path = await _paid_image(shop, index, attempt=attempt)
     _, preview = await asyncio.gather(
-        _store(shop, paid, path), asyncio.to_thread(_shown, shop, index, paid, path)
+        stored(shop, paid, path), asyncio.to_thread(shown, shop, index, paid, path)
     )
-    handed_out = await asyncio.to_thread(_handed_out, shop, index, paid, path)
-    result = made_result(shop, index, paid, attempt=attempt, path=handed_out)
+    place = await asyncio.to_thread(handed_out, shop, index, paid, path)
+    result = made_result(shop, index, paid, attempt=attempt, path=place)
     result = result.model_copy(update={"preview_path": str(preview) if preview else None})
     await shop.ledger.keep_item(shop.run.id, result, store=shop.store.name)
     return result
@@ -62,45 +53,68 @@ async def make_image(shop: Workshop, index: int, *, attempt: int = 1) -> ImageRe
 async def _paid_image(shop: Workshop, index: int, *, attempt: int) -> tuple[Reused, Path]:
     """Return the paid image for this request and its file, paying for it now if nobody has.
 
-    A place on the wire is held from the reservation to the answer; decoding and keeping the answer
-    overlap the next request. Waits, without a place, while a twin run makes the same image.
+    Asks the best route, and at once the next one when that one failed and is not worth a retry.
+    Waits, without a place on the wire, while a twin run makes the same image.
     """
-    deadline = time.monotonic() + shop.capabilities.timeout_s + 60
+    longest_s = max(route.capabilities.timeout_s for route in shop.routes)
+    deadline = time.monotonic() + longest_s + 60
+    failed_now: set[str] = set()
     while True:
         if shop.stopped:
             return await _paid_before(shop, index, shop.stopped, attempt=attempt)
+        route = some_route(shop.open_routes, index)
         try:
-            found = await _asked_once(shop, index, attempt=attempt)
-        except KeyHeld:
-            if time.monotonic() > deadline:
+            found = await _asked_once(shop, route, index, attempt=attempt)
+        except (KeyHeld, BudgetExceeded) as error:
+            await _waited_for(shop, error, deadline)
+        except MAY_MOVE:
+            failed_now.add(route.id)
+            if not _moves_on(shop, index, failed_now):
                 raise
-            await asyncio.sleep(HELD_POLL_S)
-        except BudgetExceeded as error:
-            await _room_for(shop, error)
         else:
             if found:
                 return await found
 
 
+async def _waited_for(shop: Workshop, error: KeyHeld | BudgetExceeded, deadline: float) -> None:
+    """Wait, without a place on the wire, for a twin run's image or for room in the budget."""
+    if isinstance(error, BudgetExceeded):
+        await _room_for(shop, error)
+    elif time.monotonic() > deadline:
+        raise error
+    else:
+        await asyncio.sleep(HELD_POLL_S)
+
+
+def _moves_on(shop: Workshop, index: int, failed_now: set[str]) -> bool:
+    """Whether another route than those that failed in this attempt is the best one now."""
+    better = best_route(shop.open_routes, index)
+    return not shop.stopped and better is not None and better.id not in failed_now
+
+
 async def _asked_once(
-    shop: Workshop, index: int, *, attempt: int
+    shop: Workshop, route: Route, index: int, *, attempt: int
 ) -> Awaitable[tuple[Reused, Path]] | None:
-    """Ask the ledger, and the provider if it must be; None when the run stopped meanwhile.
+    """Ask the ledger, and `route` if it must be; None when that is not the way any more.
 
-    Returns what is left to wait for: the keeping of an answer, or the file of a paid one.
+    A place on the wire is held from the reservation to the answer; decoding and keeping the answer
+    overlap the next request. Returns what is left to wait for: the keeping of an answer, or the
+    file of a paid one.
     """
-    async with shop.slot():
-        if shop.stopped:
-            return None
-        answer = await _reserved_or_settled(shop, index, attempt=attempt)
-        if isinstance(answer, Granted):
-            keeping = await _answered(shop, shop.requests[index], answer.reservation_id)
-            return _to_the_end(keeping)
-    return _with_file(shop, index, answer)
+    async with shop.slot(route):
+        if shop.stopped or some_route(shop.open_routes, index) is not route:
+            return None  # stopped, fallen ill or pinned while this image waited
+        with route.breaker.turn() as turn:
+            ask, answer = await _reserved_or_settled(shop, route, index, attempt=attempt)
+            if isinstance(answer, Granted):
+                granted = answer.reservation_id
+                keeping = await _answered(shop, route, index, ask, granted, turn=turn)
+        shop.pin(route)
+    return _to_the_end(keeping) if isinstance(answer, Granted) else _with_file(shop, answer)
 
 
-async def _with_file(shop: Workshop, index: int, paid: Reused) -> tuple[Reused, Path]:
-    return paid, await _local_file(shop, shop.requests[index].key, paid)
+async def _with_file(shop: Workshop, paid: Reused) -> tuple[Reused, Path]:
+    return paid, await local_file(shop, paid)
 
 
 async def _paid_before(
@@ -111,12 +125,12 @@ async def _paid_before(
     Raises:
         ImagemillError: `why` the run stopped, where this image is not paid.
     """
-    request = shop.requests[index]
-    found = await shop.ledger.reused(_ask(shop, request, attempt=attempt))
+    route = some_route(shop.open_routes, index)
+    found = await shop.ledger.reused(_ask(shop, route, index, attempt=attempt))
     if found is None:
         shop.attempts[index] = attempt - 1
         raise why
-    return await _with_file(shop, index, found)
+    return await _with_file(shop, found)
 
 
 async def _room_for(shop: Workshop, refused: BudgetExceeded) -> None:
@@ -133,23 +147,25 @@ async def _room_for(shop: Workshop, refused: BudgetExceeded) -> None:
     await shop.unsettled.next()
 
 
-async def _reserved_or_settled(shop: Workshop, index: int, *, attempt: int) -> Granted | Reused:
-    request = shop.requests[index]
-    ask = _ask(shop, request, attempt=attempt)
+async def _reserved_or_settled(
+    shop: Workshop, route: Route, index: int, *, attempt: int
+) -> tuple[Ask, Granted | Reused]:
+    ask = _ask(shop, route, index, attempt=attempt)
     try:
         answer = await _reserved(shop, ask)
     except BudgetExceeded:
         shop.attempts[index] = attempt - 1
         raise
     shop.attempts[index] = attempt
+    shop.asked[index] = route
     if isinstance(answer, Orphaned):
-        await _settle_orphan(shop, request.key, answer)
+        await _settle_orphan(shop, index, answer)
         answer = await _reserved(shop, ask)
     if isinstance(answer, Orphaned):
         raise KeyHeld("An unfinished attempt at this image is being settled elsewhere.")
     if isinstance(answer, Granted):
         shop.unsettled.opened(answer.reservation_id)
-    return answer
+    return ask, answer
 
 
 async def _reserved(shop: Workshop, ask: Ask) -> Granted | Reused | Orphaned:
@@ -164,32 +180,37 @@ async def _reserved(shop: Workshop, ask: Ask) -> Granted | Reused | Orphaned:
         raise
 
 
-def _ask(shop: Workshop, request: ImageRequest, *, attempt: int) -> Ask:
+def _ask(shop: Workshop, route: Route, index: int, *, attempt: int) -> Ask:
+    request = route.requests[index]
+    others = {each.requests[index].key for each in shop.routes} - {request.key}
     return Ask(
         key=request.key,
+        alternatives=tuple(sorted(others)),
+        own_only=shop.locked,
         run_id=shop.run.id,
         lineage=shop.run.lineage,
         holder=shop.run.holder,
         deployment=shop.run.deployment,
-        provider=request.provider,
+        provider=route.name,
         model=request.model,
-        worst_case_usd=shop.capabilities.worst_case_usd(request),
+        worst_case_usd=route.capabilities.worst_case_usd(request),
         attempt=attempt,
         reuse_within_s=shop.batch.reuse_within_s,
         resend_ambiguous=shop.batch.resend_ambiguous,
     )
 
 
-async def _settle_orphan(shop: Workshop, key: str, orphan: Orphaned) -> None:
+async def _settle_orphan(shop: Workshop, index: int, orphan: Orphaned) -> None:
     """A process died holding this key: charge what it left in the spool, else call it ambiguous."""
+    route = next(each for each in shop.routes if each.requests[index].key == orphan.key)
     await settle_orphan(
-        shop.ledger, shop.spool, key=key, reservation_id=orphan.reservation_id,
-        embedded=shop.capabilities.embedded,
+        shop.ledger, shop.spool, key=orphan.key, reservation_id=orphan.reservation_id,
+        embedded=route.capabilities.embedded,
     )  # fmt: skip
 
 
 async def _answered(
-    shop: Workshop, request: ImageRequest, reservation_id: int
+    shop: Workshop, route: Route, index: int, ask: Ask, reservation_id: int, *, turn: Turn
 ) -> asyncio.Task[tuple[Reused, Path]]:
     """Call the provider once; return the work of keeping its answer, already under way.
 
@@ -198,96 +219,25 @@ async def _answered(
     started = time.monotonic()
     shop.sending()
     try:
-        generated = await shop.provider.generate(request, shop.references)
+        generated = await route.provider.generate(route.requests[index], shop.references)
         await shop.desk.acquire()
     except asyncio.CancelledError:
         # The request may be on the wire: nobody can say that it is not billed.
-        await asyncio.shield(_lost(shop, reservation_id, error_class="cancelled"))
+        await asyncio.shield(lost(shop, route, reservation_id, error_class="cancelled"))
         raise
     except ImagemillError as error:
-        await _record_failure(shop, reservation_id, error)
+        judge(shop, route, index, error, attempt=ask.attempt, turn=turn)
+        await record_failure(shop, reservation_id, error)
         raise
     except Exception:
         await shop.ledger.ambiguous(reservation_id, error_class="unexpected")
         shop.unsettled.settled(reservation_id)
         raise
-    shop.pacer.went_well()
+    route.pacer.went_well()
+    route.breaker.answered()
     seconds = round(time.monotonic() - started, 3)
-    keeping = _kept(shop, request.key, reservation_id, generated, seconds=seconds)
+    keeping = kept(shop, ask, reservation_id, generated, seconds=seconds)
     return asyncio.create_task(keeping)
-
-
-async def _kept(
-    shop: Workshop, key: str, reservation_id: int, generated: GeneratedImage, *, seconds: float
-) -> tuple[Reused, Path]:
-    """Decode, spool, charge, shelve. An answer in the spool stays open until it is charged.
-
-    Raises:
-        AnswerLost: the picture is broken, or this machine cannot keep it (the run stops sending).
-    """
-    try:
-        spooled = await asyncio.to_thread(
-            _decoded_and_spooled, shop, key, reservation_id, generated, seconds=seconds
-        )
-    except AnswerLost as error:
-        await _record_failure(shop, reservation_id, error)
-        raise
-    finally:
-        shop.desk.release()
-    above = await shop.ledger.paid(reservation_id, spooled.payment)
-    shop.unsettled.settled(reservation_id)
-    if above:
-        shop.stopped = shop.stopped or _billed_above(spooled.payment, above)
-    path = await asyncio.to_thread(shop.spool.shelve, spooled)
-    paid = Reused(**dict(spooled.payment), reservation_id=reservation_id, run_id=shop.run.id)
-    return paid, path
-
-
-def _billed_above(payment: Payment, account: Account) -> BudgetExceeded:
-    return BudgetExceeded(
-        f"The provider billed ${payment.cost_usd} for an image, more than its worst case in the "
-        f"catalog; ${account.spent_usd} is spent of a ceiling of ${account.cap_usd}.",
-        remedy="Nothing more is sent. Correct the model's price in your catalog file, then resume.",
-    )
-
-
-def _decoded_and_spooled(
-    shop: Workshop, key: str, reservation_id: int, generated: GeneratedImage, *, seconds: float
-) -> Spooled:
-    """Decode in full, then put the answer on disk. Runs in a thread.
-
-    A picture that does not decode is an answer lost; a machine that cannot keep what it pays for
-    sends nothing more.
-    """
-    payment = _payment(generated, seconds=seconds)
-    try:
-        return shop.spool.keep(key, reservation_id, generated.data, payment)
-    except ArtifactError as error:
-        shop.stopped = error
-        raise AnswerLost(
-            f"The picture came and could not be kept: {error.message}",
-            remedy=f"{error.remedy} Then run again with --resend-ambiguous.",
-        ) from error
-
-
-def _payment(generated: GeneratedImage, *, seconds: float) -> Payment:
-    try:
-        image = decoded(generated.data)
-    except ArtifactError as error:
-        raise AnswerLost(
-            f"The provider's picture is broken: {error.message}",
-            remedy="It may have been billed; run again with --resend-ambiguous for another attempt.",
-        ) from error
-    artifact = ArtifactRef(
-        digest=image.digest,
-        media_type=image.media_type,
-        size_bytes=image.size_bytes,
-        width_px=image.width_px,
-        height_px=image.height_px,
-    )
-    return Payment(
-        artifact=artifact, cost_usd=generated.cost_usd, seconds=seconds, seed=generated.seed
-    )
 
 
 async def _to_the_end(step: asyncio.Task[T]) -> T:
@@ -297,72 +247,3 @@ async def _to_the_end(step: asyncio.Task[T]) -> T:
     except asyncio.CancelledError:
         await asyncio.wait([step])
         raise
-
-
-async def _lost(shop: Workshop, reservation_id: int, *, error_class: str) -> None:
-    """Nobody knows what became of a request. What this machine draws itself cost nothing."""
-    if shop.capabilities.embedded:
-        await shop.ledger.failed(reservation_id, error_class=error_class)
-    else:
-        await shop.ledger.ambiguous(reservation_id, error_class=error_class)
-    shop.unsettled.settled(reservation_id)
-
-
-async def _record_failure(shop: Workshop, reservation_id: int, error: ImagemillError) -> None:
-    if isinstance(error, RateLimited):
-        shop.pacer.slow_down(error.retry_after_s)
-    if isinstance(error, ProviderMisconfigured | QuotaExhausted):
-        shop.stopped = error
-    if error.billing is Billing.UNKNOWN:
-        error.cost_usd = await shop.ledger.ambiguous(reservation_id, error_class=error.error_class)
-    else:
-        await shop.ledger.failed(
-            reservation_id, error_class=error.error_class, cost_usd=error.cost_usd
-        )
-    shop.unsettled.settled(reservation_id)
-
-
-async def _local_file(shop: Workshop, key: str, paid: Reused) -> Path:
-    """Return the picture's file on this machine; fetch it when another machine made it.
-
-    Raises:
-        StoreUnavailable: it is paid, but whoever made it has not uploaded it yet; ask again.
-    """
-    path = shop.spool.image_path(paid.artifact)
-    if await asyncio.to_thread(path.is_file):
-        return path
-    # A process that died between charge and shelf left it in the spool.
-    if left := await asyncio.to_thread(shop.spool.find, key, paid.reservation_id):
-        return await asyncio.to_thread(shop.spool.shelve, left)
-    if await asyncio.to_thread(path.is_file):  # a twin run was putting it there just now
-        return path
-    if not await shop.store.exists(paid.artifact):
-        raise StoreUnavailable(
-            f"The image {paid.artifact.digest[:12]} is paid and not in the store yet.",
-            remedy="The machine that made it is uploading it, or must be started again to do so.",
-        )
-    data = await shop.store.get(paid.artifact)
-    return await asyncio.to_thread(shop.spool.adopt, paid.artifact, data)
-
-
-async def _store(shop: Workshop, paid: Reused, path: Path) -> None:
-    """Upload once. An old image is looked for first: usually it lies there, unless emptied."""
-    if paid.run_id != shop.run.id and await shop.store.exists(paid.artifact):
-        return
-    async with shop.uploads:
-        await shop.store.put_file(paid.artifact, path)
-
-
-def _shown(shop: Workshop, index: int, paid: Reused, path: Path) -> Path | None:
-    """Make the preview and hang it on the contact sheet, while the next picture is waited for."""
-    preview = shop.spool.preview(paid.artifact, path)
-    small = str(preview) if preview else None
-    shop.sheet.hang(index, paid.artifact.digest, str(path), small)
-    return preview
-
-
-def _handed_out(shop: Workshop, index: int, paid: Reused, path: Path) -> Path:
-    if shop.output_dir is None:
-        return path
-    name = f"{index + 1:04}-{paid.artifact.digest[:12]}{path.suffix}"
-    return hand_out(path, shop.output_dir, name)

@@ -2,14 +2,17 @@
 
 import asyncio
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
+from imagemill.credits import drawers_label
 from imagemill.delivering import outbox_row
 from imagemill.errors import RunStopped
 from imagemill.gallery import gallery_page
 from imagemill.ledger.values import OutboxRow, RunState
-from imagemill.report import manifest, provider_label
-from imagemill.request import BatchResult
+from imagemill.report import manifest
+from imagemill.request import BatchResult, ImageRequest
 from imagemill.spool import write_durably
 from imagemill.workshop import Workshop
 
@@ -90,7 +93,7 @@ async def result_of(shop: Workshop) -> BatchResult:
 
 
 def _sheet(shop: Workshop, result: BatchResult) -> Page:
-    label = provider_label(result.provider, result.model)
+    label = drawers_label(result)
     data = shop.sheet.png(
         result.results, title=result.style_name, label=label, spent_usd=result.cost_usd
     )
@@ -100,11 +103,15 @@ def _sheet(shop: Workshop, result: BatchResult) -> Page:
 def _texts(shop: Workshop, result: BatchResult) -> tuple[Page, Page]:
     """Return gallery and manifest; drawn beside the sheet, in another thread."""
     stored, beside = gallery_page(result), gallery_page(result, beside=shop.folder)
-    record = json.dumps(manifest(result, shop.requests), ensure_ascii=False, indent=1)
+    record = json.dumps(manifest(result, _all_requests(shop)), ensure_ascii=False, indent=1)
     return (
         Page(GALLERY, "text/html", stored.encode(), beside.encode()),
         Page(MANIFEST, "application/json", record.encode()),
     )
+
+
+def _all_requests(shop: Workshop) -> Iterator[ImageRequest]:
+    return chain.from_iterable(route.requests for route in shop.routes)
 
 
 def _key(run_id: str, name: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
+from imagemill.credits import drawer, drawers, drawers_label, shares_in_words
 from imagemill.request import BatchResult, ImageRequest, ImageResult
 
 MANIFEST_VERSION = 1
@@ -41,8 +42,6 @@ REMEDY_BY_CLASS = {
 _OTHER_REMEDY = "Open the run's log for this image; run again when it is mended."
 _NOT_STARTED_REMEDY = "Nothing was sent and nothing was billed. Run again; what was made in the last 15 minutes is reused."
 
-_PROCEDURAL = "procedural drawing"
-_KIND_BY_PROVIDER = {"sketch": _PROCEDURAL}
 _TYPOGRAPHIC = str.maketrans({"–": "-", "—": "-", "“": '"', "”": '"', "„": '"', "×": "x",
                               "’": "'", "‘": "'", "ß": "ss", "ø": "o", "Ø": "O", "æ": "ae",
                               "ł": "l", "\u00a0": " "})  # fmt: skip
@@ -66,15 +65,6 @@ def latin(text: str) -> str:
         elif sign.isalnum():
             return ""
     return " ".join("".join(kept).split())
-
-
-def provider_label(provider: str, model: str = "") -> str:
-    """Return who made the images: `gemini · gemini-3`, or `sketch · procedural drawing`.
-
-    A sketch says that it is one, so that nobody takes it for a model's work.
-    """
-    kind = _KIND_BY_PROVIDER.get(provider, model)
-    return " · ".join(part for part in (provider, kind) if part)
 
 
 def money(amount_usd: Decimal) -> str:
@@ -185,7 +175,8 @@ def _money_lines(result: BatchResult) -> list[str]:
 
 def _facts_line(result: BatchResult) -> str:
     facts = [
-        provider_label(result.provider, result.model).translate(_MARKDOWN_SIGNS),
+        drawers_label(result).translate(_MARKDOWN_SIGNS),
+        shares_in_words(drawers(result.results)).translate(_MARKDOWN_SIGNS),
         duration(result.seconds),
     ]
     if result.retried_count:
@@ -219,11 +210,16 @@ def markdown_summary(
 
 
 def table_rows(result: BatchResult) -> list[dict[str, Any]]:
-    """Return one row per image, in input order, for a table artifact. No prompts, JSON-able."""
+    """Return one row per image, in input order, for a table artifact. No prompts, JSON-able.
+
+    When more than one provider drew, each row says who.
+    """
+    mixed = len(set(drawers(result.results))) > 1
     return [
         {
             "image": image.index + 1,
             "status": image.status.replace("_", " "),
+            **({"drawn by": drawer(image)} if mixed else {}),
             "cost": f"{'saved ' if image.reused and image.cost_usd else ''}{money(image.cost_usd)}",
             "seconds": round(image.seconds, 1) if math.isfinite(image.seconds) else None,
             "attempts": image.attempts,
@@ -244,8 +240,8 @@ def _manifest_entry(image: ImageResult, request: ImageRequest | None) -> dict[st
     )  # fmt: skip
     return {
         **kept,
-        "provider": request.provider if request else None,
-        "model": request.model if request else None,
+        "provider": image.provider or (request.provider if request else None),
+        "model": image.model or (request.model if request else None),
         "request": request.model_dump(mode="json") if request else None,
     }
 

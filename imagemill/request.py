@@ -24,6 +24,7 @@ MAX_PROMPT_CHARS = 32_000
 MAX_PROMPTS = 10_000
 MAX_CONCURRENT = 100
 MAX_SAMPLES = 16
+MAX_FALLBACK = 4
 MAX_BUDGET_USD = Decimal(1_000_000)
 """A slip of the finger is refused; whoever needs more leaves the budget empty."""
 
@@ -107,6 +108,8 @@ class BatchRequest(BaseModel):
     reuse_within_s: Annotated[int, Field(ge=0)] = 900
     resend_ambiguous: bool = False
     max_cost_usd: Annotated[Decimal | None, Field(ge=0, le=MAX_BUDGET_USD)] = None
+    fallback: Annotated[tuple[str, ...], Field(max_length=MAX_FALLBACK)] = ()
+    style_lock: bool = False
 
     @field_validator("prompts", mode="before")
     @classmethod
@@ -135,7 +138,7 @@ class BatchRequest(BaseModel):
         canonical = self.model_dump(
             mode="json",
             exclude={"max_concurrent", "webhook", "output_dir", "reuse_within_s", "store",
-                     "resend_ambiguous", "max_cost_usd"},
+                     "resend_ambiguous", "max_cost_usd", "fallback", "style_lock"},
         )  # fmt: skip
         text = json.dumps({"v": 1, **canonical}, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
@@ -146,7 +149,7 @@ class ImageResult(BaseModel):
 
     `status` is finer than `success`: `ambiguous` means the provider may have billed it and the
     answer was lost; `not_started` that nothing was sent. `cost_usd` of an ambiguous image is what
-    was reserved for it. `preview_path` is a small copy on this machine. `seconds` is provider time for new images, 0 for reused ones.
+    was reserved for it. `preview_path` is a small copy on this machine. `provider` and `model` drew it, or were asked last. `seconds` is provider time for new images, 0 for reused ones.
     """
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
@@ -157,6 +160,8 @@ class ImageResult(BaseModel):
     status: Literal["made", "reused", "failed", "ambiguous", "not_started"]
     key: str
     sample: int = 0
+    provider: str = ""
+    model: str = ""
     local_path: str | None = None
     preview_path: str | None = None
     url: str | None = None

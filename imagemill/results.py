@@ -3,7 +3,7 @@
 from decimal import Decimal
 from pathlib import Path
 
-from imagemill.errors import Billing, ImagemillError
+from imagemill.errors import AmbiguousOutcome, Billing, ImagemillError
 from imagemill.ledger import Reused
 from imagemill.request import ImageResult
 from imagemill.workshop import Workshop
@@ -12,7 +12,7 @@ from imagemill.workshop import Workshop
 def made_result(
     shop: Workshop, index: int, paid: Reused, *, attempt: int, path: Path
 ) -> ImageResult:
-    """Return the result of an image that lies at `path` and in the store."""
+    """Return the result of an image that lies at `path` and in the store, and who drew it."""
     request, artifact = shop.requests[index], paid.artifact
     reused = paid.run_id != shop.run.id
     return ImageResult(
@@ -20,8 +20,10 @@ def made_result(
         prompt=request.subject,
         success=True,
         status="reused" if reused else "made",
-        key=request.key,
+        key=paid.key,
         sample=request.sample,
+        provider=paid.provider,
+        model=paid.model,
         local_path=str(path),
         url=shop.store.url(artifact),
         sha256=artifact.digest,
@@ -41,7 +43,8 @@ def failure_of(
     shop: Workshop, index: int, error: BaseException | None, *, attempts: int
 ) -> ImageResult:
     """Return the result of an image that was not delivered, saying what to do about it."""
-    request = shop.requests[index]
+    route = shop.asked.get(index)
+    request = (route or shop.routes[0]).requests[index]
     known = error if isinstance(error, ImagemillError) else None
     message = (
         str(known) if known else f"Unexpected {type(error).__name__}; see the log of this run."
@@ -54,8 +57,10 @@ def failure_of(
         prompt=request.subject,
         success=False,
         status=status,
-        key=request.key,
+        key=(known.key if isinstance(known, AmbiguousOutcome) else "") or request.key,
         sample=request.sample,
+        provider=route.name if route else "",
+        model=route.capabilities.model if route else "",
         cost_usd=known.cost_usd if known else Decimal(0),
         attempts=attempts,
         error=message,

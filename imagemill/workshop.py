@@ -20,6 +20,7 @@ from imagemill.pacing import Pacer
 from imagemill.prompt import Style
 from imagemill.providers.base import Capabilities, ImageProvider
 from imagemill.request import BatchRequest, ImageRequest, ImageResult
+from imagemill.routing import Route
 from imagemill.spool import Spool
 from imagemill.store.base import ContentStore
 
@@ -78,11 +79,14 @@ class Workshop:
     """Everything one run works with. Built by `blocks.workshop`, used by the ground floor.
 
     Attributes:
+        routes: Who may be asked, in order; the first is `batch.provider`.
         desk: So many answers at most are in memory, not yet on disk.
         slots: At most `max_concurrent` requests of this run are on the wire.
         folder: Where this run's contact sheet and gallery go on this machine.
         stopped: Why nothing more is sent (a refused key), or None.
         attempts: By image, how often it was tried.
+        asked: By image, who was asked last.
+        pinned: The one route of a style-locked group, once one of its images is there.
         carried: By image, what an earlier run says of it and this one leaves alone.
         unsettled: Reservations whose outcome is not written yet.
         sheet: The contact sheet, which every picture is hung on as soon as it is stored.
@@ -91,14 +95,11 @@ class Workshop:
     run: RunRow
     batch: BatchRequest
     style: Style
-    requests: tuple[ImageRequest, ...]
+    routes: tuple[Route, ...]
     references: tuple[bytes, ...]
-    provider: ImageProvider
-    capabilities: Capabilities
     store: ContentStore
     ledger: Ledger
     spool: Spool
-    pacer: Pacer
     folder: Path
     output_dir: Path | None
     endpoint: Endpoint | None = None
@@ -109,6 +110,9 @@ class Workshop:
     first_sent_at: float | None = None
     last_stored_at: float | None = None
     attempts: dict[int, int] = field(default_factory=dict)
+    asked: dict[int, Route] = field(default_factory=dict)
+    pinned: Route | None = None
+    scout: asyncio.Lock = field(default_factory=asyncio.Lock)
     carried: dict[int, ImageResult] = field(default_factory=dict)
     unsettled: Unsettled = field(default_factory=Unsettled)
     progress: Progress = field(init=False)
@@ -123,6 +127,47 @@ class Workshop:
         self.sheet = ContactSheet(len(self.requests))
 
     @property
+    def provider(self) -> ImageProvider:
+        """The provider that was asked for."""
+        return self.routes[0].provider
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the asked model can do."""
+        return self.routes[0].capabilities
+
+    @property
+    def requests(self) -> tuple[ImageRequest, ...]:
+        """The images, as the asked model is asked for them."""
+        return self.routes[0].requests
+
+    @property
+    def pacer(self) -> Pacer:
+        """The pace of the asked model."""
+        return self.routes[0].pacer
+
+    @property
+    def open_routes(self) -> tuple[Route, ...]:
+        """Who may be asked: everybody, or the one that a style-locked group is pinned to."""
+        return (self.pinned,) if self.pinned else self.routes
+
+    @property
+    def locked(self) -> bool:
+        """Whether all images must come from one model of several (`style_lock`)."""
+        return self.batch.style_lock and len(self.routes) > 1
+
+    def pin(self, route: Route) -> None:
+        """An image of `route` is there: a style-locked group stays with it from now on."""
+        if self.locked and self.pinned is None:
+            self.pinned = route
+
+    def refuse(self, route: Route, error: ImagemillError) -> None:
+        """Ask `route` nothing more in this run; without another one, send nothing more at all."""
+        route.refused = error
+        if all(each.refused for each in self.open_routes):
+            self.stopped = self.stopped or error
+
+    @property
     def seconds(self) -> float:
         """The batch's own clock: first request sent to last result stored."""
         if self.first_sent_at is None or self.last_stored_at is None:
@@ -130,9 +175,19 @@ class Workshop:
         return self.last_stored_at - self.first_sent_at
 
     @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
-        """Hold one of the run's places on the wire, at the provider's pace."""
-        async with self.slots, self.pacer.turn():
+    async def slot(self, route: Route) -> AsyncIterator[None]:
+        """Hold one of the run's places on the wire, at the provider's pace.
+
+        Until a style-locked group has its first image it goes one by one: two at once might be
+        drawn by two models.
+        """
+        if self.locked and self.pinned is None:
+            async with self.scout:
+                if self.pinned is None:
+                    async with self.slots, route.pacer.turn():
+                        yield
+                    return
+        async with self.slots, route.pacer.turn():
             yield
 
     def lower_to(self, places: int) -> None:

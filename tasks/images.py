@@ -13,9 +13,10 @@ from imagemill.errors import ImagemillError
 from imagemill.making import make_image
 from imagemill.request import ImageResult
 from imagemill.results import failure_of
+from imagemill.routing import MOST_ATTEMPTS
 from imagemill.workshop import UPLOADS_AT_ONCE, Workshop, workshop_of
 
-RETRIES = 4
+RETRIES = MOST_ATTEMPTS - 1
 FIRST_DELAY_S = 1
 """Delays of 1, 2, 4 and 8 s, each stretched by up to half at random."""
 

@@ -1,9 +1,10 @@
-"""The limit across runs and machines: one Prefect lease a shard for all its places."""
+"""The limit across runs and machines: one Prefect lease a shard and provider for all its places."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from prefect import get_client, get_run_logger
+from prefect.client.orchestration import PrefectClient
 from prefect.concurrency.asyncio import concurrency
 from prefect.exceptions import ObjectNotFound
 
@@ -18,41 +19,47 @@ def limit_name(provider: str) -> str:
 
 @asynccontextmanager
 async def provider_places(shop: Workshop) -> AsyncIterator[None]:
-    """Hold this run's places at the provider for as long as the run sends.
+    """Hold this run's places at its providers for as long as the run sends.
 
     Embedded providers and a Prefect without the limit need none. A run that wants more places than
-    the limit has gets what there is.
+    a limit has gets what there is. Limits are taken in the order of their names: two runs with
+    two providers each cannot wait for each other.
     """
     places = await _places(shop)
-    if not places:
-        yield
-        return
-    async with concurrency(
-        limit_name(shop.provider.name), occupy=places, strict=True,
-        raise_on_lease_renewal_failure=False,
-    ):  # fmt: skip
-        yield
-
-
-async def _places(shop: Workshop) -> int:
-    """Return how many places to lease: 0 when there is no limit to keep."""
-    if shop.stopped or shop.capabilities.embedded or not server_is_configured():
-        return 0
-    name = limit_name(shop.provider.name)
-    async with get_client() as client:
-        try:
-            limit = await client.read_global_concurrency_limit_by_name(name)
-        except ObjectNotFound:
-            get_run_logger().info(
-                "No global limit %s on this server; only this run's own holds.", name
+    async with AsyncExitStack() as held:
+        for name in sorted(places):
+            lease = concurrency(
+                name, occupy=places[name], strict=True, raise_on_lease_renewal_failure=False
             )
-            return 0
-    if not limit.active:
-        return 0
-    if limit.limit < shop.batch.max_concurrent:
-        get_run_logger().warning(
-            "The limit %s allows %d at once; %d were asked for.",
-            name, limit.limit, shop.batch.max_concurrent,
-        )  # fmt: skip
-        shop.lower_to(limit.limit)
-    return min(limit.limit, shop.batch.max_concurrent)
+            await held.enter_async_context(lease)
+        yield
+
+
+async def _places(shop: Workshop) -> dict[str, int]:
+    """Return how many places to lease of each limit; nothing where there is no limit to keep."""
+    if shop.stopped or not server_is_configured():
+        return {}
+    hosted = (r for r in shop.open_routes if not r.refused and not r.capabilities.embedded)
+    names = dict.fromkeys(limit_name(route.provider.name) for route in hosted)
+    async with get_client() as client:
+        found = {name: await _limit(client, name) for name in names}
+    limits = {name: limit for name, limit in found.items() if limit is not None}
+    wanted = shop.batch.max_concurrent
+    for name, limit in limits.items():
+        if limit < wanted:
+            get_run_logger().warning(
+                "The limit %s allows %d at once; %d were asked for.", name, limit, wanted
+            )
+    if limits:
+        shop.lower_to(min(limits.values()))
+    return {name: min(limit, wanted) for name, limit in limits.items() if limit}
+
+
+async def _limit(client: PrefectClient, name: str) -> int | None:
+    """Return the limit's places, None when the server has no such limit or it is switched off."""
+    try:
+        limit = await client.read_global_concurrency_limit_by_name(name)
+    except ObjectNotFound:
+        get_run_logger().info("No global limit %s on this server; only this run's own holds.", name)
+        return None
+    return limit.limit if limit.active else None

@@ -32,7 +32,7 @@ from imagemill.intake import load_reference
 from imagemill.netguard import Guard
 from imagemill.planning import checked_batch
 from imagemill.prompt import find_style
-from imagemill.providers import split_name
+from imagemill.routing import route_names
 from imagemill.spool import check_output_folder
 
 
@@ -80,6 +80,15 @@ def batch(
     resend_ambiguous: Annotated[
         bool, typer.Option("--resend-ambiguous", help="Pay again where an answer was lost.")
     ] = False,
+    fallback: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--fallback", help="Who draws what the provider cannot: NAME or NAME:MODEL; repeatable."
+        ),
+    ] = None,
+    style_lock: Annotated[
+        bool, typer.Option("--style-lock", help="One model draws all, whoever is first able to.")
+    ] = False,
     max_cost_usd: Annotated[
         float | None, typer.Option("--max-cost-usd", min=0, help="Stop before it costs more.")
     ] = None,
@@ -104,6 +113,7 @@ def batch(
         "negative_prompt": avoid, "safety": safety, "references": reference or [],
         "webhook": webhook, "output_dir": str(out) if out else "",
         "reuse_within_s": reuse_within, "resend_ambiguous": resend_ambiguous,
+        "fallback": fallback or [], "style_lock": style_lock,
         "max_cost_usd": max_cost_usd,
     }  # fmt: skip
     check_early(fields)
@@ -134,9 +144,10 @@ def check_early(fields: dict[str, Any]) -> None:
     Not here, because only the Prefect server knows them: saved blocks.
     """
     settings = Settings()
-    batch = checked_batch(**{**fields, "references": tuple(fields["references"])})
+    lists = {name: tuple(fields[name]) for name in ("references", "fallback")}
+    batch = checked_batch(**{**fields, **lists})
     find_style(batch.style_name, settings.styles_dir)
-    split_name(batch.provider)
+    route_names(batch.provider, batch.model, batch.fallback)
     if "://" in batch.webhook:
         Guard.of(settings.webhook_private_hosts).check_url(batch.webhook)
     for path in _own_files(fields["references"]):

@@ -17,9 +17,9 @@ from blocks.settings import Settings, local_secrets
 from imagemill.artifact import text_digest
 from imagemill.catalog import load_catalog
 from imagemill.contact_sheet import contact_sheet
+from imagemill.credits import provider_label
 from imagemill.gallery import gallery_page
 from imagemill.prompt import find_style
-from imagemill.report import provider_label
 from imagemill.request import BatchResult, ImageResult
 from imagemill.spool import write_durably
 from imagemill.workshop import Progress

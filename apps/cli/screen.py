@@ -27,6 +27,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
+from imagemill.credits import shares_in_words
 from imagemill.errors import ImagemillError, RequestError, RunStopped
 from imagemill.workshop import Progress
 
@@ -134,6 +135,8 @@ def closing_card(result: dict[str, Any], *, title: str) -> Group:
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     table.add_row("images", _counts(result))
+    if shares := _shares(result):
+        table.add_row("drawn", escape(shares))
     table.add_row("cost", _money(result))
     if result["seconds"]:
         table.add_row("time", f"{result['seconds']:.1f} s from first request to last image stored")
@@ -176,6 +179,11 @@ def _counts(result: dict[str, Any]) -> str:
         unclear = result["ambiguous_count"]
         parts.append(f"{lacking} not made" + (f" ({unclear} ambiguous)" if unclear else ""))
     return ", ".join(parts)
+
+
+def _shares(result: dict[str, Any]) -> str:
+    made = [image for image in result["results"] if image["success"]]
+    return shares_in_words(f"{image['provider']}/{image['model']}" for image in made)
 
 
 def _money(result: dict[str, Any]) -> str:

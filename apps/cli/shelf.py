@@ -75,6 +75,9 @@ def estimate(
     aspect_ratio: Annotated[str, typer.Option("--aspect-ratio", "-r")] = "1:1",
     size: Annotated[str, typer.Option(help="256, 512, 1K, 2K or 4K.")] = "",
     samples: Annotated[int, typer.Option(min=1, max=16)] = 1,
+    fallback: Annotated[
+        list[str] | None, typer.Option("--fallback", help="NAME or NAME:MODEL; repeatable.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Price a batch without sending anything: least, most, and when the price was read.
@@ -84,7 +87,7 @@ def estimate(
     fields = {
         "prompts": [*(prompts or []), *read_prompts(prompts_file)], "style_name": style,
         "provider": provider, "model": model, "aspect_ratio": aspect_ratio, "size": size,
-        "samples": samples,
+        "samples": samples, "fallback": fallback or [],
     }  # fmt: skip
     show_price(fields, as_json=as_json)
 

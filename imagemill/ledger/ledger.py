@@ -121,6 +121,14 @@ class Ledger:
 
         return await self._db.run(operation)
 
+    async def paid_in(self, run: RunRow, keys: Sequence[str], *, reuse_within_s: int) -> set[str]:
+        """Return which keys `run`, which has begun, would reuse."""
+        return await self._db.run(
+            lambda c: reading.paid_keys(
+                c, keys, lineage=run.lineage, reuse_within_s=reuse_within_s, now=self.now()
+            )
+        )
+
     async def set_ceiling(self, per_day_usd: Decimal | None, *, deployment: str = "") -> None:
         """Set the most a UTC day may cost, for everything or one deployment; None lifts it.
 

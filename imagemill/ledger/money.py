@@ -3,6 +3,7 @@
 Each function takes a connection and runs inside one transaction of its caller.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -39,14 +40,17 @@ its answer may come after somebody sent the image again, or settled it. It is th
 def reserve(connection: Connection, ask: Ask, *, now: datetime) -> Granted | Reused | Orphaned:
     """Answer whether this key may be paid for, and hold the money if so.
 
+    What was paid, is out or is in doubt under one of `ask.alternatives` counts as if it were this
+    key's: it is the same image, asked of another provider.
+
     Raises:
         KeyHeld: another live process has it on the wire.
         AmbiguousOutcome: an attempt of this chain of runs, or of the reuse window, may have been
             billed; it is sent again only when `ask.resend_ambiguous`.
         BudgetExceeded: a ceiling has no room for its worst case.
     """
-    _one_at_a_time(connection, ask.key)
-    rows = _live_rows(connection, ask.key)
+    _one_at_a_time(connection, ask.keys)
+    rows = _live_rows(connection, ask)
     if reused := _reusable(connection, rows, ask, now=now):
         return reused
     for row in rows:
@@ -59,22 +63,28 @@ def reserve(connection: Connection, ask: Ask, *, now: datetime) -> Granted | Reu
 
 def reused(connection: Connection, ask: Ask, *, now: datetime) -> Reused | None:
     """Return what is paid already for this key, None when it would have to be paid. Holds nothing."""
-    return _reusable(connection, _live_rows(connection, ask.key), ask, now=now)
+    return _reusable(connection, _live_rows(connection, ask), ask, now=now)
 
 
-def _one_at_a_time(connection: Connection, key: str) -> None:
-    """PostgreSQL: twins that ask at the same moment queue up. SQLite has one writer anyway."""
+def _one_at_a_time(connection: Connection, keys: Sequence[str]) -> None:
+    """PostgreSQL: twins that ask at the same moment queue up. SQLite has one writer anyway.
+
+    Every key of the image is locked, so that twins whose fallbacks overlap or are listed in
+    another order meet; in ascending order (`unnest` keeps it), so that they cannot deadlock.
+    """
     if connection.dialect.name == "postgresql":
-        number = int(key[:15], 16)
-        connection.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": number})
+        numbers = sorted({int(key[:15], 16) for key in keys})
+        lock = "SELECT pg_advisory_xact_lock(n) FROM unnest(CAST(:numbers AS bigint[])) AS n"
+        connection.execute(text(lock), {"numbers": numbers})
 
 
-def _live_rows(connection: Connection, key: str) -> list[Row[Any]]:
+def _live_rows(connection: Connection, ask: Ask) -> list[Row[Any]]:
+    """Return what is known of this image, newest first, its own key before the alternatives."""
     query = (
         select(reservations)
-        .where(reservations.c.key == key, reservations.c.state.in_(_LIVE))
-        .order_by(reservations.c.id.desc())
-        .limit(20)
+        .where(reservations.c.key.in_(ask.keys), reservations.c.state.in_(_LIVE))
+        .order_by(reservations.c.key != ask.key, reservations.c.id.desc())
+        .limit(20 * len(ask.keys))
     )
     return list(connection.execute(query))
 
@@ -90,8 +100,12 @@ def _reusable(
     connection: Connection, rows: list[Row[Any]], ask: Ask, *, now: datetime
 ) -> Reused | None:
     for row in rows:
-        if row.state == "charged" and _counts(row, ask, now=now):
+        wanted = row.key == ask.key or not ask.own_only
+        if row.state == "charged" and wanted and _counts(row, ask, now=now):
             return Reused(
+                key=row.key,
+                provider=row.provider,
+                model=row.model,
                 artifact=find_artifact(connection, row.digest),
                 cost_usd=row.charged_usd,
                 seed=row.seed,
@@ -104,7 +118,7 @@ def _reusable(
 
 def _held_or_orphaned(row: Row[Any], *, now: datetime) -> Orphaned:
     if is_dead(row.holder) or row.lease_until < now:
-        return Orphaned(reservation_id=row.id, reserved_usd=row.reserved_usd)
+        return Orphaned(key=row.key, reservation_id=row.id, reserved_usd=row.reserved_usd)
     raise KeyHeld(
         "Another run is making this very image now.",
         remedy="It is shared as soon as it is there; nothing is paid twice.",
@@ -123,6 +137,7 @@ def _settle_ambiguous(
             "counted as spent.",
             remedy="Run again with --resend-ambiguous to pay for another attempt.",
             cost_usd=pending[0].reserved_usd,
+            key=pending[0].key,
         )
     connection.execute(
         update(reservations)

@@ -22,6 +22,10 @@ class Ask(BaseModel):
 
     Attributes:
         key: The request key.
+        alternatives: Keys of the same image at the other providers of a fallback: paid there, it
+            is paid.
+        own_only: What another model drew does not do (a style lock), though what is out there or
+            ambiguous still counts.
         lineage: Id of the first run of this chain of resumes; its own images are reused for ever.
         holder: Which process asks (`holder.holder()`).
         worst_case_usd: Held until the outcome is known.
@@ -42,6 +46,13 @@ class Ask(BaseModel):
     attempt: int = 1
     reuse_within_s: int = 900
     resend_ambiguous: bool = False
+    alternatives: tuple[str, ...] = ()
+    own_only: bool = False
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """All keys that mean this image, its own first."""
+        return (self.key, *self.alternatives)
 
 
 class Granted(BaseModel):
@@ -64,10 +75,13 @@ class Payment(BaseModel):
 
 
 class Reused(BaseModel):
-    """It is paid already: here is the artifact and what it had cost."""
+    """It is paid already: here is the artifact, what it had cost and who drew it."""
 
     model_config = _FROZEN
 
+    key: str
+    provider: str
+    model: str
     artifact: ArtifactRef
     cost_usd: Decimal
     seed: int | None = None
@@ -81,6 +95,7 @@ class Orphaned(BaseModel):
 
     model_config = _FROZEN
 
+    key: str
     reservation_id: int
     reserved_usd: Decimal
 

@@ -110,6 +110,9 @@ def test_an_estimate_names_least_and_most_and_sends_nothing(cli):
         (["batch", "a fox", "--max-concurrent", "0"], "max-concurrent"),
         (["batch", "a fox", "--samples", "17"], "samples"),
         (["batch", "a fox", "--provider", "dalle"], "gemini, sketch"),
+        (["batch", "a fox", "--fallback", "dalle"], "gemini, sketch"),
+        (["batch", "a fox", "--fallback", "sketch", "--fallback", "sketch"], "twice"),
+        (["estimate", "a fox", "--fallback", "gemini:gemini-0"], "fallback gemini cannot draw"),
         (["batch", "a fox", "--webhook", "http://169.254.169.254/"], "Only https"),
         (["batch", "a fox", "--webhook", "https://169.254.169.254/"], "No list can allow it"),
         (["batch", "a fox", "--reference", "/nowhere/fox.png"], "Check that the file exists"),
@@ -194,6 +197,18 @@ def test_the_closing_card_names_failures_by_number():
     assert "3-32" in shown
     assert "red fox" not in shown
     assert failure_table(batch_of(good=1, bad=0)) is None
+
+
+def test_the_closing_card_says_who_drew_what_when_several_did():
+    """One line, most first; nothing when one drew them all."""
+    results = tuple(
+        image_result(index=at, provider=provider, model="m-1", reused=False)
+        for at, provider in enumerate(("gemini", "gemini", "sketch"))
+    )
+    shown = printed(closing_card(BatchResult.of("r", results).to_json(), title="Pixel Art"))
+    assert "2 by gemini/m-1, 1 by sketch/m-1" in shown
+    alone = closing_card(BatchResult.of("r", results[:2]).to_json(), title="Pixel Art")
+    assert "drawn" not in printed(alone)
 
 
 def test_the_live_bar_counts():

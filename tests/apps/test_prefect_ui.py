@@ -32,7 +32,8 @@ ON_DEMAND = {"deployments": {"name": {"any_": ["on-demand"]}}}
 TITLES = (
     "Prompts", "Style", "At once", "Provider", "Model", "Store", "Aspect ratio", "Size", "Seed",
     "Images per prompt", "Avoid", "Safety filter", "Reference images", "Webhook", "Output folder",
-    "Reuse within (s)", "Resend ambiguous",
+    "Reuse within (s)", "Resend ambiguous", "Budget (USD)", "Dry run", "Fallback",
+    "Style lock",
 )  # fmt: skip
 
 

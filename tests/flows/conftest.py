@@ -136,6 +136,7 @@ def mill(services, fake, ledger_address, monkeypatch):
     from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
     from blocks.store import forget_stores
+    from imagemill.breaker import forget_breakers
 
     environment = {
         **services.environment(),
@@ -146,6 +147,7 @@ def mill(services, fake, ledger_address, monkeypatch):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     forget_stores()
+    forget_breakers()
     with temporary_settings(
         {PREFECT_API_URL: services.prefect_url, PREFECT_HOME: services.home / "prefect"}
     ):

@@ -6,6 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from imagemill.artifact import ArtifactRef, digest_of
+from imagemill.breaker import CircuitBreaker
 from imagemill.errors import ArtifactError
 from imagemill.ledger import Ledger, RunRow
 from imagemill.ledger.holder import holder
@@ -13,7 +14,9 @@ from imagemill.pacing import Pacer
 from imagemill.planning import plan
 from imagemill.prompt import Style
 from imagemill.providers.base import Capabilities, GeneratedImage
+from imagemill.routing import Route
 from imagemill.spool import Spool
+from imagemill.style_lock import pin_to_paid
 from imagemill.workshop import Workshop
 from tests.builders import batch_request
 from tests.wire.pixels import png
@@ -25,17 +28,19 @@ STYLE = Style(name="Plain", description="nothing added", template="{prompt}")
 class ScriptedProvider:
     """Does what it is told, call by call: raise, return bytes, or await; then draws pictures."""
 
-    name = "scripted"
-
-    def __init__(self, *script):
+    def __init__(self, *script, name="scripted", breaker=None, **capabilities):
+        self.name = name
+        self.breaker = breaker
+        self.can = capabilities
         self.script = deque(script)
         self.calls = []
 
     def capabilities(self, model=""):
-        return Capabilities(
-            provider="scripted", model=model or "scripted-1", sizes={"256": WORST},
-            default_size="256", aspect_ratios=("1:1", "16:9"), prompt_limit_chars=200,
-        )  # fmt: skip
+        fields = {
+            "provider": self.name, "model": model or f"{self.name}-1", "sizes": {"256": WORST},
+            "default_size": "256", "aspect_ratios": ("1:1", "16:9"), "prompt_limit_chars": 200,
+        }  # fmt: skip
+        return Capabilities(**{**fields, **self.can})
 
     async def check_configuration(self):
         """Always ready."""
@@ -50,7 +55,11 @@ class ScriptedProvider:
         unique = f"{request.key}{len(self.calls)}".encode()
         data = step if isinstance(step, bytes) else png(unique, width_px=16, height_px=16)
         return GeneratedImage(
-            data=data, media_type="image/png", cost_usd=PRICE, model="scripted-1", seed=request.seed
+            data=data,
+            media_type="image/png",
+            cost_usd=PRICE,
+            model=f"{self.name}-1",
+            seed=request.seed,
         )
 
     async def aclose(self):
@@ -103,25 +112,39 @@ class MemoryStore:
 
 async def small_workshop(
     ledger: Ledger, home: Path, *script, run_id: str = "run-1", store=None, output_dir=None,
-    provider=None, pid_of=holder, **batch,
+    provider=None, others=(), pid_of=holder, **batch,
 ) -> Workshop:  # fmt: skip
-    """Open a run of a batch on this ledger; what is in `script` is what the provider does."""
+    """Open a run of a batch on this ledger; what is in `script` is what the provider does.
+
+    `others` are the providers of the fallback.
+    """
     provider = provider or ScriptedProvider(*script)
     wanted = batch_request(**{"provider": "scripted", "style_name": "Plain", **batch})
-    capabilities = provider.capabilities()
-    requests = plan(wanted, STYLE, capabilities)
+    routes = tuple(route_of(each, wanted) for each in (provider, *others))
     now = ledger.now()
     row = RunRow(
         id=run_id, kind="batch", lineage=run_id, batch_digest=wanted.digest, state="running",
-        holder=pid_of(), total=len(requests), created_at=now, heartbeat_at=now,
+        holder=pid_of(), total=len(wanted.prompts) * wanted.samples, created_at=now, heartbeat_at=now,
     )  # fmt: skip
     spool = Spool(home)
     spool.check()
-    return Workshop(
-        run=await ledger.begin_run(row), batch=wanted, style=STYLE, requests=requests,
-        references=(), provider=provider, capabilities=capabilities, store=store or MemoryStore(),
-        ledger=ledger, spool=spool, pacer=Pacer(100), folder=home / "runs" / run_id,
+    shop = Workshop(
+        run=await ledger.begin_run(row), batch=wanted, style=STYLE, routes=routes, references=(),
+        store=store or MemoryStore(), ledger=ledger, spool=spool, folder=home / "runs" / run_id,
         output_dir=output_dir,
+    )  # fmt: skip
+    await pin_to_paid(shop)
+    return shop
+
+
+def route_of(provider, wanted) -> Route:
+    """Open the way to a provider, with a pacer and a breaker of its own unless it brings one."""
+    capabilities = provider.capabilities()
+    return Route(
+        name=getattr(provider, "route_name", provider.name), provider=provider,
+        capabilities=capabilities,
+        requests=plan(wanted, STYLE, capabilities), pacer=Pacer(100),
+        breaker=getattr(provider, "breaker", None) or CircuitBreaker(),
     )  # fmt: skip
 
 

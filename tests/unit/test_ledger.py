@@ -5,7 +5,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from imagemill.errors import AmbiguousOutcome, KeyHeld, LedgerError
 from imagemill.ledger import Ask, Granted, Ledger, Orphaned, Reused, RunRow, open_ledger
@@ -336,3 +336,86 @@ def test_holders_are_told_apart():
     assert not is_dead("elsewhere:1:1")
     assert not is_dead("nonsense")
     assert Ask.model_fields["holder"].annotation is str
+
+
+TWIN = "e" * 64
+"""The same image's key at another provider."""
+
+
+def asks(key, other, **more):
+    return ask(key=key, alternatives=(other,), **more)
+
+
+async def test_what_another_route_drew_is_reused_and_says_who_drew_it(ledger):
+    """A fallback's image is this image: nobody pays for it a second time."""
+    granted = await ledger.reserve(ask(key=TWIN, provider="sketch", model="sketch-1"))
+    await ledger.paid(granted.reservation_id, payment())
+    found = await ledger.reserve(asks("f" * 64, TWIN, run_id="run-2", lineage="run-2"))
+    assert isinstance(found, Reused)
+    assert (found.key, found.provider, found.model) == (TWIN, "sketch", "sketch-1")
+
+
+async def test_its_own_image_goes_before_another_routes(ledger):
+    """Both were paid once: the one that this route would draw is taken."""
+    for key in ("f" * 64, TWIN):
+        granted = await ledger.reserve(ask(key=key))
+        await ledger.paid(granted.reservation_id, payment())
+    assert (await ledger.reserve(asks("f" * 64, TWIN))).key == "f" * 64
+
+
+async def test_a_style_lock_takes_no_other_models_image_but_heeds_what_is_out_there(ledger):
+    """Paid elsewhere does not do; on the wire or in doubt elsewhere still counts."""
+    granted = await ledger.reserve(ask(key=TWIN))
+    with pytest.raises(KeyHeld):
+        await ledger.reserve(asks("f" * 64, TWIN, own_only=True))
+    await ledger.paid(granted.reservation_id, payment())
+    assert isinstance(await ledger.reserve(asks("f" * 64, TWIN, own_only=True)), Granted)
+
+
+async def test_what_is_out_in_doubt_or_orphaned_at_another_route_counts(ledger):
+    """Held by a live twin, lost, or left by a dead process: under whichever key."""
+    granted = await ledger.reserve(ask(key=TWIN))
+    with pytest.raises(KeyHeld):
+        await ledger.reserve(asks("f" * 64, TWIN))
+    await ledger.ambiguous(granted.reservation_id, error_class="ambiguous")
+    with pytest.raises(AmbiguousOutcome) as doubt:
+        await ledger.reserve(asks("f" * 64, TWIN))
+    assert doubt.value.key == TWIN
+    resent = await ledger.reserve(asks("f" * 64, TWIN, resend_ambiguous=True))
+    await ledger.failed(resent.reservation_id, error_class="unavailable")
+    left = await ledger.reserve(ask(key=TWIN, holder=f"{holder().split(':')[0]}:{2**22 + 7}:1"))
+    orphan = await ledger.reserve(asks("f" * 64, TWIN))
+    assert (orphan.key, orphan.reservation_id) == (TWIN, left.reservation_id)
+
+
+async def test_twins_with_their_routes_in_another_order_send_one_request_and_never_deadlock(
+    ledger, ledger_url
+):
+    """Fifty images, each asked by two processes at once, whose fallbacks are each other's first."""
+    other = Ledger(open_transactions(ledger_url))
+    pairs = [(f"{number:064x}", f"{number + 1000:064x}") for number in range(50)]
+
+    async def one(mine, key, alternative, run):
+        try:
+            return await mine.reserve(asks(key, alternative, run_id=run, lineage=run))
+        except KeyHeld:
+            return None
+
+    twins = ((one(ledger, a, b, "run-1"), one(other, b, a, "run-2")) for a, b in pairs)
+    answers = await asyncio.gather(*(ask for pair in twins for ask in pair))
+    other.close()
+    assert sum(isinstance(answer, Granted) for answer in answers) == 50
+
+
+async def test_more_routes_are_no_more_statements(ledger):
+    """A reservation is as quick with a fallback as without one."""
+    await ledger.reserve(ask())  # connects and opens the accounts
+    counted = []
+    engine = ledger._db._engine
+    event.listen(engine, "before_cursor_execute", lambda *said: counted.append(said[2]))
+    numbers = []
+    for key, alternatives in (("a" * 64, ()), ("b" * 64, ("c" * 64, "d" * 64, "e" * 64))):
+        counted.clear()
+        await ledger.reserve(ask(key=key, alternatives=alternatives))
+        numbers.append(len(counted))
+    assert numbers[0] == numbers[1]

@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 
 from imagemill import errors
+from imagemill.credits import provider_label
 from imagemill.report import (
     MANIFEST_VERSION,
     REMEDY_BY_CLASS,
@@ -17,7 +18,6 @@ from imagemill.report import (
     manifest,
     markdown_summary,
     money,
-    provider_label,
     table_rows,
 )
 from imagemill.request import BatchResult

@@ -37,7 +37,8 @@ def test_the_key_is_the_same_on_every_machine_and_day():
 def test_a_batch_asked_again_is_known_by_its_digest():
     """Where it goes and how fast does not matter; what is drawn does."""
     same = batch_request(max_concurrent=9, webhook="https://x/", output_dir="/o", store="s",
-                         reuse_within_s=1, resend_ambiguous=True)  # fmt: skip
+                         reuse_within_s=1, resend_ambiguous=True,
+                         fallback=("gemini",), style_lock=True)  # fmt: skip
     assert same.digest == batch_request().digest
     assert batch_request(seed=1).digest != batch_request().digest
 
