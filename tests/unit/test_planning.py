@@ -71,7 +71,7 @@ def test_a_prompt_over_the_models_limit_is_named_by_digest():
         ({"prompts": [CANARY, ["x"]]}, "prompt 2: .*string"),
         ({"prompts": [CANARY, "   "]}, "prompt 2: it is empty"),
         ({"prompts": [CANARY, "y" * 32_001]}, "prompt 2: .*at most 32000"),
-        ({"prompts": [CANARY] * 5_001}, "at most 5000"),
+        ({"prompts": [CANARY] * 10_001}, "at most 10000"),
         ({"prompts": {CANARY: 1}}, "prompts: "),
         ({"prompts": [CANARY], "max_concurrent": 0}, "max_concurrent: .*1"),
         ({"prompts": [CANARY], "max_concurrent": "many"}, "max_concurrent: .*integer"),
