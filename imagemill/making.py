@@ -63,10 +63,11 @@ async def _paid_image(shop: Workshop, index: int, *, attempt: int) -> tuple[Reus
         if shop.stopped:
             return await _paid_before(shop, index, shop.stopped, attempt=attempt)
         route = some_route(shop.open_routes, index)
+        outcomes = shop.unsettled.outcomes
         try:
             found = await _asked_once(shop, route, index, attempt=attempt)
         except (KeyHeld, BudgetExceeded) as error:
-            await _waited_for(shop, error, deadline)
+            await _waited_for(shop, error, deadline, outcomes)
         except MAY_MOVE:
             failed_now.add(route.id)
             if not _moves_on(shop, index, failed_now):
@@ -76,10 +77,12 @@ async def _paid_image(shop: Workshop, index: int, *, attempt: int) -> tuple[Reus
                 return await found
 
 
-async def _waited_for(shop: Workshop, error: KeyHeld | BudgetExceeded, deadline: float) -> None:
+async def _waited_for(
+    shop: Workshop, error: KeyHeld | BudgetExceeded, deadline: float, outcomes: int
+) -> None:
     """Wait, without a place on the wire, for a twin run's image or for room in the budget."""
     if isinstance(error, BudgetExceeded):
-        await _room_for(shop, error)
+        await _room_for(shop, error, outcomes)
     elif time.monotonic() > deadline:
         raise error
     else:
@@ -133,14 +136,17 @@ async def _paid_before(
     return await _with_file(shop, found)
 
 
-async def _room_for(shop: Workshop, refused: BudgetExceeded) -> None:
+async def _room_for(shop: Workshop, refused: BudgetExceeded, outcomes: int) -> None:
     """Wait for a reservation of this run to settle: it may cost less than it holds.
 
-    When none is left the budget is used up, and nothing more is sent.
+    When none is left, and none settled since there were `outcomes`, the budget is used up and
+    nothing more is sent.
 
     Raises:
         BudgetExceeded: for good.
     """
+    if shop.unsettled.outcomes != outcomes:
+        return
     if not shop.unsettled:
         shop.stopped = shop.stopped or refused
         raise refused

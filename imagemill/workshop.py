@@ -48,6 +48,7 @@ class Unsettled:
     """This run's open reservations; somebody may wait until one of them settles."""
 
     def __init__(self) -> None:
+        self.outcomes = 0
         self._open: set[int] = set()
         self._settled = asyncio.Event()
 
@@ -62,6 +63,7 @@ class Unsettled:
     def settled(self, reservation_id: int) -> None:
         """It has its outcome; whoever waits looks again."""
         self._open.discard(reservation_id)
+        self.outcomes += 1
         self._settled.set()
         self._settled = asyncio.Event()
 

@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 
 from imagemill.errors import RequestError
+from imagemill.workshop import DESK_SPARE
 
 
 def entries(result, *fields):
@@ -65,8 +66,8 @@ def test_a_bill_above_the_worst_case_stops_the_run(mill, words):
     """It may pass the ceiling by that difference; nothing more is sent, and the reason is named."""
     mill.fake.script(faults=[{"kind": "dear", "nth": [1]}])
     result = mill.run(words(6), max_concurrent=1, max_cost_usd=0.3)
-    # Keeping an answer overlaps the next request, so one more may be out already.
-    assert mill.fake.stats.requests == result["success_count"] <= 2
+    # Keeping an answer overlaps the next requests: as many as the desk has room may be out already.
+    assert mill.fake.stats.requests == result["success_count"] <= 1 + DESK_SPARE
     dear = max(float(entry.get("cost_usd", 0)) for entry in result["results"])
     assert spent(mill) <= 0.3 + dear - 0.0426
     assert "more than its worst case" in result["results"][-1]["error"]
