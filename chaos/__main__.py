@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -25,6 +26,9 @@ REPORT = Path("docs/reliability.md")
 KILLS, KILLS_FULL = 20, 100
 LANES = 3
 """Rows side by side: most of their time is waiting."""
+
+INTERRUPTED = Event()
+"""Somebody pressed Ctrl-C: the rows that are done are shown, and no report is written."""
 
 out = Console(highlight=False, width=None if Console().is_terminal else 160)
 
@@ -92,6 +96,7 @@ class Play:
 
     def _stop(self) -> None:
         self.site.stopping.set()
+        INTERRUPTED.set()
         self.progress.console.print("Stopping; the rows that are done follow.", style="yellow")
 
     @property
@@ -129,12 +134,13 @@ def main() -> None:
     for section in sections:
         show(section, out)
     report = given.report or (None if given.only else REPORT)
-    whole = all(section.outcomes for section in sections) and len(sections) == len(databases)
-    if report and whole:
+    if INTERRUPTED.is_set():
+        sys.exit(130)
+    if report:
         write(report, sections)
         out.print(f"Written to {report}")
     broken = any(outcome.broken for section in sections for outcome in section.outcomes)
-    sys.exit(1 if broken or not whole else 0)
+    sys.exit(1 if broken else 0)
 
 
 def played(given, databases: list[str], *, seed: int, kills: int) -> Iterator[Section]:
@@ -150,7 +156,7 @@ def played(given, databases: list[str], *, seed: int, kills: int) -> Iterator[Se
                 play = Play(site, database, rows, seed, given.lanes, progress)
                 began = time.monotonic()
                 play.run()
-                yield Section(database, play.outcomes, seed, kills, time.monotonic() - began)
+                yield Section(database, play.outcomes, seed, time.monotonic() - began)
                 if site.stopping.is_set():
                     break
     if given.keep:

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import create_engine, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from chaos.judging import Attempt, Billed, Evidence, Said
 
@@ -65,6 +66,20 @@ class Books:
     def ask(self, statement: str, **values: Any) -> list[Any]:
         with self._engine.connect() as connection:
             return list(connection.execute(text(statement), values))
+
+    @classmethod
+    def open_at_most(cls, url: str) -> int:
+        """Return how many reservations the run with the most of them holds open; 0 without tables."""
+        books = cls(url)
+        try:
+            rows = books.ask(
+                "SELECT count(*) FROM reservations WHERE state = 'open' GROUP BY run_id"
+            )
+        except SQLAlchemyError:  # killed before the ledger was made
+            return 0
+        finally:
+            books.close()
+        return max((number for (number,) in rows), default=0)
 
     def close(self) -> None:
         self._engine.dispose()

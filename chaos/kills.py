@@ -3,8 +3,10 @@
 from functools import partial
 
 from chaos.child import Run
+from chaos.evidence import Books
 from chaos.provider_faults import Row
 from chaos.stage import Stage
+from imagemill.workshop import DESK_SPARE
 
 IMAGES = 24
 KILLS_A_BATCH = 5
@@ -17,7 +19,7 @@ def kill_rows(kills: int) -> list[Row]:
     parts = [KILLS_A_ROW] * (kills // KILLS_A_ROW)
     if rest := kills % KILLS_A_ROW:
         parts.append(rest)
-    title = f"Batch killed with -9, {kills} times"
+    title = "Batch killed with -9, {kills} times"
     return [
         Row(f"kill-{number}", title, partial(killed, kills=part))
         for number, part in enumerate(parts, 1)
@@ -51,6 +53,9 @@ def _killed_at_some_moment(stage: Stage, run: Run) -> bool:
     stage.until(lambda: False, of=run, within_s=stage.rng.uniform(0.0, 0.2))
     killed = run.kill()
     stage.kills += killed
+    in_doubt = Books.open_at_most(stage.ledger_url)
+    if in_doubt > 2 * stage.at_once + DESK_SPARE:
+        stage.problems.append(f"{in_doubt} requests of one run in doubt after a kill")
     return killed
 
 
@@ -74,4 +79,19 @@ def twins(stage: Stage) -> None:
     stage.notes.append("one of two killed")
 
 
-TWIN_ROWS = [Row("twins", "The same batch twice at once", twins)]
+def twins_apart(stage: Stage) -> None:
+    """The same, on machines whose clocks are an hour apart: each lease looks expired to the one."""
+    stage.fake.script(latency_s=0.15)
+    stage.parameters = {"reuse_within_s": 7 * 86_400}
+    prompts = stage.batch(IMAGES)
+    pair = [stage.start(prompts), stage.start(prompts, clock_jumps=((1, 3600.0),))]
+    for run in pair:
+        stage.ended(run)
+    stage.finish(prompts)
+    stage.notes.append("one ledger's clock is an hour ahead; reuse_within_s is a week")
+
+
+TWIN_ROWS = [
+    Row("twins", "The same batch twice at once", twins),
+    Row("twins-apart", "Twins with clocks an hour apart", twins_apart),
+]

@@ -47,9 +47,11 @@ class Section:
     database: str
     outcomes: list[Outcome]
     seed: int
-    kills: int
     seconds: float
-    commit: str = ""
+
+    @property
+    def kills(self) -> int:
+        return sum(outcome.kills for outcome in self.outcomes)
 
 
 def merged(outcomes: Iterable[Outcome]) -> list[Outcome]:
@@ -71,7 +73,7 @@ def cells(outcome: Outcome) -> list[str]:
         v.unbalanced + v.unsettled + v.uncounted,
     )  # fmt: skip
     events = f"{v.events_received}/{v.events}{again}"
-    return [outcome.title, *map(str, figures), events, f"{outcome.seconds:.0f}"]
+    return [outcome.name, *map(str, figures), events, f"{outcome.seconds:.0f}"]
 
 
 def show(section: Section, out: Console) -> None:
@@ -85,7 +87,7 @@ def show(section: Section, out: Console) -> None:
     out.print(table)
     for outcome in section.outcomes:
         for problem in outcome.broken:
-            out.print(f"BROKEN  {outcome.title}: {problem}", style="bold red")
+            out.print(f"BROKEN  {outcome.name}: {problem}", style="bold red")
 
 
 def write(path: Path, sections: list[Section]) -> None:
@@ -118,8 +120,8 @@ def _head() -> str:
 def _markdown(section: Section) -> str:
     names = [name for name, _ in COLUMNS]
     rows = ["| " + " | ".join(cells(outcome)) + " |" for outcome in section.outcomes]
-    broken = [f"- **BROKEN** {o.title}: {text}" for o in section.outcomes for text in o.broken]
-    notes = [f"- {o.title}: {'; '.join(o.notes)}." for o in section.outcomes if o.notes]
+    broken = [f"- **BROKEN** {o.name}: {text}" for o in section.outcomes for text in o.broken]
+    notes = [f"- {o.name}: {'; '.join(o.notes)}." for o in section.outcomes if o.notes]
     rule = "|---|" + "---:|" * (len(names) - 1)
     verdict = "\n".join(broken) if broken else "No promise was broken."
     return "\n".join([

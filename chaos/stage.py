@@ -30,14 +30,22 @@ SWEEPS = 3
 
 @dataclass
 class Outcome:
-    """What a row shows: figures, how long it took, and what is worth saying."""
+    """What a row shows: figures, how long it took, and what is worth saying.
+
+    `title` may hold `{kills}`: how many processes were killed in it.
+    """
 
     title: str
     verdict: Verdict = field(default_factory=Verdict)
     first: int | None = None
+    kills: int = 0
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return self.title.format(kills=self.kills)
 
     @property
     def broken(self) -> list[str]:
@@ -46,7 +54,7 @@ class Outcome:
     def __add__(self, other: "Outcome") -> "Outcome":
         return Outcome(
             self.title, self.verdict + other.verdict, self.first,
-            self.seconds + other.seconds, list(dict.fromkeys([*self.notes, *other.notes])),
+            self.kills + other.kills, self.seconds + other.seconds, list(dict.fromkeys([*self.notes, *other.notes])),
             [*self.problems, *other.problems],
         )  # fmt: skip
 
@@ -179,7 +187,9 @@ class Stage:
         if self.crashed:
             words = "run broke off and was" if self.crashed == 1 else "runs broke off and were"
             self.notes.append(f"{self.crashed} {words} started again")
-        return Outcome(title, judge(gather(self)), self.first, seconds, self.notes, self.problems)
+        return Outcome(
+            title, judge(gather(self)), self.first, self.kills, seconds, self.notes, self.problems
+        )
 
     async def _sweep(self) -> None:
         """Run the outbox sweep, by a clock that is ahead: the schedule waits up to six hours."""

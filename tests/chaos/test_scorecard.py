@@ -87,10 +87,17 @@ def test_a_whole_answer_nobody_lists_is_lost(honest):
     [
         {"objects": {"x/b-3.png": "b-3"}},
         {"objects": {"x/a-1.png": "other bytes", "x/b-3.png": "b-3"}},
+        {"objects": {"x/somewhere.png": "a-1", "x/b-3.png": "b-3"}},
         {"said": [Said("a", "failed"), Said("b", "made", "b-3"), Said("c", "ambiguous")]},
         {"said": [Said("a", "made", "a-1"), Said("b", "made", "b-3"), Said("c", "failed")]},
     ],
-    ids=["not in the store", "damaged in the store", "not delivered", "unclear, not listed"],
+    ids=[
+        "not in the store",
+        "damaged in the store",
+        "under a wrong name",
+        "not delivered",
+        "unclear, not listed",
+    ],
 )
 def test_a_paid_image_that_is_not_handed_out_is_lost(honest, crime):
     """Paid, and not in the store, or not as it was, or not in the last result; or not named."""
@@ -119,8 +126,8 @@ def test_the_report_keeps_the_section_of_the_other_database(honest, tmp_path):
     path = tmp_path / "reliability.md"
     good = Outcome("A fault", judge(honest))
     bad = Outcome("A crime", judge(replace(honest, objects={})))
-    write(path, [Section(name, [good], 1, 20, 9.0) for name in ("sqlite", "postgresql")])
-    write(path, [Section("sqlite", [bad], 2, 20, 9.0)])
+    write(path, [Section(name, [good], 1, 9.0) for name in ("sqlite", "postgresql")])
+    write(path, [Section("sqlite", [bad], 2, 9.0)])
     sqlite, postgresql = path.read_text("utf-8").split("## PostgreSQL")
     assert "BROKEN** A crime: 2 paid images lost" in sqlite
     assert "| A fault | 3 |" in postgresql
