@@ -41,7 +41,7 @@ def gather(stage: Any) -> Evidence:
         bill={key: Billed(**counts) for key, counts in stage.fake.stats.by_key.items()},
         attempts=attempts,
         said=said,
-        objects=stage.site.pictures(stage.prefix),
+        objects=stage.site.pictures(f"{stage.prefix}/"),
         resend_asked=stage.resend_asked,
         queued=queued,
         received=[event.id for event in stage.receiver.received]
@@ -68,18 +68,18 @@ class Books:
             return list(connection.execute(text(statement), values))
 
     @classmethod
-    def open_at_most(cls, url: str) -> int:
-        """Return how many reservations the run with the most of them holds open; 0 without tables."""
+    def reserved_by_run(cls, url: str, *, state: str = "") -> list[int]:
+        """Count reservations (in this state) run by run; [] while there are no tables."""
         books = cls(url)
+        where = "WHERE state = :state" if state else ""
+        values = {"state": state} if state else {}
         try:
-            rows = books.ask(
-                "SELECT count(*) FROM reservations WHERE state = 'open' GROUP BY run_id"
-            )
+            rows = books.ask(f"SELECT count(*) FROM reservations {where} GROUP BY run_id", **values)
         except SQLAlchemyError:  # killed before the ledger was made
-            return 0
+            return []
         finally:
             books.close()
-        return max((number for (number,) in rows), default=0)
+        return [number for (number,) in rows]
 
     def close(self) -> None:
         self._engine.dispose()

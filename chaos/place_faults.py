@@ -15,10 +15,10 @@ LOCKED_S = 33.0
 
 def _in_the_middle(stage: Stage, break_it, mend_it, *, broken_s: float | None) -> None:
     """Start, break, mend (in `broken_s`, or when the run is over), finish."""
-    stage.fake.script(latency_s=0.15)
+    stage.fake.script(latency_s=0.4)
     prompts = stage.batch(IMAGES)
     run = stage.start(prompts)
-    stage.until(stage.served(stage.rng.randint(6, 15)), of=run)
+    stage.middle(run)
     break_it()
     if broken_s is not None:
         stage.until(lambda: False, of=run, within_s=broken_s)
@@ -137,10 +137,10 @@ def _clock(stage: Stage, *, first, second) -> None:
     # By the ledger's clock more than 15 minutes pass between runs, after which a run that ended is
     # not continued but made anew (docs/money.md, "the third case"): not what is looked at here.
     stage.parameters = {"reuse_within_s": 7 * 86_400}
-    stage.fake.script(latency_s=0.15)
+    stage.fake.script(latency_s=0.4)
     prompts = stage.batch(IMAGES)
     run = stage.start(prompts, clock_jumps=first)
-    stage.until(stage.served(stage.rng.randint(12, 22)), of=run)
+    stage.middle(run, first=12, last=20)
     stage.kills += run.kill()
     stage.finish(prompts, clock_jumps=second)
     stage.notes.append("killed once; only the ledger's clock jumps; reuse_within_s is a week")

@@ -73,10 +73,10 @@ def safety(stage: Stage) -> None:
 
 def key_revoked(stage: Stage) -> None:
     """The key stops working in the middle, and works again later."""
-    stage.fake.script(latency_s=0.15)
+    stage.fake.script(latency_s=0.4)
     prompts = stage.batch(IMAGES)
     run = stage.start(prompts)
-    stage.until(stage.served(stage.rng.randint(6, 15)), of=run)
+    stage.middle(run)
     stage.fake.script(api_key="another")
     stage.ended(run)
     stage.fake.script(api_key="")
@@ -85,10 +85,10 @@ def key_revoked(stage: Stage) -> None:
 
 def unreachable(stage: Stage) -> None:
     """Connections break, and new ones are refused for a while."""
-    stage.fake.script(latency_s=0.15)
+    stage.fake.script(latency_s=0.4)
     prompts = stage.batch(IMAGES)
     run = stage.start(prompts)
-    stage.until(stage.served(stage.rng.randint(6, 15)), of=run)
+    stage.middle(run)
     stage.provider_line.gone()
     stage.until(lambda: False, of=run, within_s=3)
     stage.provider_line.back()

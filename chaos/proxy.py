@@ -79,25 +79,28 @@ class Proxy:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
         task = asyncio.current_task()
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        # asyncio reports a connection's task that ends cancelled as an error: this one just ends.
+        with suppress(asyncio.CancelledError):
+            await self._passed_on(reader, writer)
+
+    async def _passed_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        ends = {writer}
+        self._writers |= ends
         try:
             up_reader, up_writer = await asyncio.open_connection(self._host, self._port)
-        except OSError:
+            ends.add(up_writer)
+            self._writers |= ends
+            async with asyncio.TaskGroup() as pumps:
+                pumps.create_task(self._upwards(reader, up_writer, writer))
+                pumps.create_task(self._downwards(up_reader, writer))
+        except* OSError:
             writer.transport.abort()
-            return
-        self._writers.add(up_writer)
-        try:
-            await asyncio.gather(
-                self._upwards(reader, up_writer, writer), self._downwards(up_reader, writer)
-            )
-        except OSError:
-            pass
         finally:
-            for each in (writer, up_writer):
-                self._writers.discard(each)
+            self._writers -= ends
+            for each in ends:
                 each.close()
 
     async def _upwards(self, reader, up_writer, writer) -> None:

@@ -163,6 +163,12 @@ class Stage:
         """Return a question for `until`: has the provider served so many pictures?"""
         return lambda: self.fake.stats.images_served >= number
 
+    def middle(self, run: Run, *, first: int = 6, last: int = 14) -> None:
+        """Wait until some pictures are served: the moment to break something, drawn by the seed."""
+        self.until(self.served(self.rng.randint(first, last)), of=run)
+        if self.fake.stats.images_served >= self.asked:
+            self.notes.append("the fault came too late to matter")
+
     def finish(self, prompts: list[str], **job: Any) -> None:
         """Do what an owner does afterwards: the same again; then resend what is unclear."""
         resend, last = False, None
