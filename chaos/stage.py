@@ -68,7 +68,7 @@ class Stage:
         self.home = self.folder / "home"
         self.prefix = f"{database}-{name}"
         self.at_once = 6
-        self.asked = self.kills = self.crashed = 0
+        self.asked = self.kills = 0
         self.resend_asked = False
         self.first: int | None = None
         self.final_runs: list[str] = []
@@ -145,7 +145,7 @@ class Stage:
         if not self.kills and len(self._running) == 1:
             self.first = result["success_count"] if result else 0
         if result is None:
-            self.crashed += 1
+            self.notes.append(f"a run broke off ({run.reason()}) and was started again")
         return result
 
     def until(self, so: Any, *, of: Run | None, within_s: float = 60.0) -> bool:
@@ -190,9 +190,6 @@ class Stage:
         """Deliver waiting webhooks, then ask all witnesses and judge."""
         seconds = time.monotonic() - self.began
         asyncio.run(self._sweep())
-        if self.crashed:
-            words = "run broke off and was" if self.crashed == 1 else "runs broke off and were"
-            self.notes.append(f"{self.crashed} {words} started again")
         return Outcome(
             title, judge(gather(self)), self.first, self.kills, seconds, self.notes, self.problems
         )
