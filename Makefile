@@ -6,10 +6,10 @@ STAMP := $(VENV)/.installed
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test check fix cover bench lock clean browser
+.PHONY: help setup demo up down test check fix cover bench chaos chaos-full lock clean browser
 
 help: ## Show what there is
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 setup: $(STAMP) ## Make the virtual environment and install the pinned dependencies
 
@@ -55,6 +55,12 @@ fix: setup ## Format and mend what a tool can mend
 
 bench: setup ## Ratios against the plain design, printed as a table (minutes)
 	@$(BIN)/python -m bench
+
+chaos: setup ## Every fault and 20 kills on SQLite, a scorecard at the end (about 5 minutes)
+	@$(BIN)/python -m chaos
+
+chaos-full: setup ## The same on SQLite and a PostgreSQL of its own, 200 kills (needs initdb)
+	@$(BIN)/python -m chaos --full
 
 lock: setup ## Rewrite requirements.lock: all pins, no index addresses
 	@UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile -q --universal --no-emit-index-url \
