@@ -112,7 +112,10 @@ async def _begin(
         total=len(batch.prompts) * batch.samples, request=batch.model_dump_json(),
         created_at=now, heartbeat_at=now,
     )  # fmt: skip
-    return await ledger.begin_run(row, continues=opening.continues, max_cost_usd=batch.max_cost_usd)
+    return await ledger.begin_run(
+        row, continues=opening.continues, reuse_within_s=batch.reuse_within_s,
+        max_cost_usd=batch.max_cost_usd,
+    )  # fmt: skip
 
 
 async def earlier_run(run_id: str = "", *, settings: Settings | None = None) -> RunRow:

@@ -131,7 +131,7 @@ async def made(batch: BatchRequest, opening: Opening) -> BatchResult:
     ):
         await draw_images(shop)
         result = await publish(shop.run.id)
-        _, told = await gather(show(result), announce(shop.run.id))
+        _, told = await gather(show(result), announce(result))
     return result.model_copy(update={"webhook": told})
 
 

@@ -50,19 +50,27 @@ async def publish_run(shop: Workshop) -> BatchResult:
     return result
 
 
+async def unpublished(shop: Workshop) -> BatchResult:
+    """Return the result of a run whose pages the store did not take: they lie on this machine only.
+
+    What it cost and what came of each image is told all the same.
+    """
+    nowhere = {"manifest_url": None, "contact_sheet_url": None, "gallery_url": None}
+    return (await result_of(shop)).model_copy(update=nowhere)
+
+
 async def _written(shop: Workshop, page: Page) -> None:
     """Put a page into the run's folder and into the store."""
     await asyncio.to_thread(write_durably, shop.folder / page.name, page.beside or page.data)
     await shop.store.put_named(_key(shop.run.id, page.name), page.data, media_type=page.media_type)
 
 
-async def close_run(shop: Workshop) -> OutboxRow | None:
+async def close_run(shop: Workshop, result: BatchResult) -> OutboxRow | None:
     """End the run in the ledger, together with the event that says so; return that event's row.
 
     None when nobody is to be told. What is in the outbox is delivered by `delivering.attempt` now,
     or by the sweep later.
     """
-    result = await result_of(shop)
     summary = result.model_dump(mode="json", exclude={"results"})
     row = None
     if shop.endpoint:

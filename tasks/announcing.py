@@ -13,18 +13,19 @@ from imagemill.delivering import Endpoint, EndpointOf, attempt, replay, sweep
 from imagemill.ledger import Ledger, open_ledger
 from imagemill.ledger.values import OutboxRow
 from imagemill.publishing import close_run
+from imagemill.request import BatchResult
 from imagemill.workshop import workshop_of
 
 
 @task(name="announce", cache_policy=NO_CACHE, persist_result=False)
-async def announce(run_id: str) -> str:
+async def announce(result: BatchResult) -> str:
     """End the run and deliver its event once; returns "none", "delivered", "pending" or "dead".
 
     What is not delivered now is delivered by the sweep (`flows.webhooks`), on its own schedule. A
     receiver that is away never fails the run.
     """
-    shop = workshop_of(run_id)
-    row = await close_run(shop)
+    shop = workshop_of(result.run_id)
+    row = await close_run(shop, result)
     if row is None or shop.endpoint is None:
         return "none"
     after = await attempt(shop.ledger, row, shop.endpoint)

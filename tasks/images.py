@@ -9,7 +9,7 @@ from prefect.client.schemas.objects import State
 from prefect.context import TaskRunContext
 from prefect.tasks import exponential_backoff
 
-from imagemill.errors import ImagemillError
+from imagemill.errors import ImagemillError, LedgerError
 from imagemill.making import make_image
 from imagemill.request import ImageResult
 from imagemill.results import failure_of
@@ -55,13 +55,23 @@ async def draw_images(shop: Workshop) -> None:
 
     The window lets a few more tasks start than may be on the wire, so that one image's upload
     overlaps the next one's request.
+
+    Raises:
+        LedgerError: the ledger took no result any more; what was on the wire came in before.
     """
     window = asyncio.Semaphore(2 * shop.batch.max_concurrent + UPLOADS_AT_ONCE)
     log = get_run_logger()
+    broken: list[LedgerError] = []
 
     async def one(index: int) -> None:
-        async with window:
-            result = await _settled(shop, index)
+        try:
+            async with window:
+                result = await _settled(shop, index)
+        except LedgerError as error:
+            # Raised here it would tear off what the others have on the wire.
+            shop.stopped = shop.stopped or error
+            broken.append(error)
+            return
         progress = shop.count(result)
         log.info(
             "%d/%d images done: image %d %s%s", progress.completed, progress.total, index + 1,
@@ -71,6 +81,8 @@ async def draw_images(shop: Workshop) -> None:
     async with asyncio.TaskGroup() as group:
         for index in range(len(shop.requests)):
             group.create_task(one(index))
+    if broken:
+        raise broken[0]
 
 
 async def _settled(shop: Workshop, index: int) -> ImageResult:

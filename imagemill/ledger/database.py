@@ -9,6 +9,7 @@ import asyncio
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -36,6 +37,9 @@ Operation = Callable[[Connection], T]
 SQLITE_BUSY_TIMEOUT_S = 30
 MAX_GROUP = 64
 POSTGRES_THREADS = 4
+RECONNECT_S = 15.0
+RECONNECT_POLL_S = 0.25
+"""A PostgreSQL that is restarted is back within seconds; a run need not fall over that."""
 HEAD = "0002"
 """The newest schema version; a test holds it to Alembic's own."""
 _MIGRATION_LOCK = 0x696D6167656D696C  # "imagemil": the advisory lock that one migration holds
@@ -144,13 +148,29 @@ class ThreadedTransactions:
         self._engine.dispose()
 
     def _transact(self, operation: Operation[T]) -> T:
-        try:
-            with self._engine.begin() as connection:
-                return operation(connection)
-        except SQLAlchemyError as error:
-            failure = translated(error)
-        # Raised out here, SQLAlchemy's own error (its parameters are prompts) is not even in the chain.
-        raise failure
+        deadline = time.monotonic() + RECONNECT_S
+        while True:
+            committing = False
+            try:
+                with self._engine.connect() as connection, connection.begin():
+                    value = operation(connection)
+                    committing = True
+                return value  # noqa: TRY300 - the commit is at the end of the block
+            except SQLAlchemyError as error:
+                # What broke before the commit is undone for certain, so it may be done again.
+                again = _is_away(error) and not committing and time.monotonic() < deadline
+                failure = translated(error)
+            # Raised out here, SQLAlchemy's own error (its parameters are prompts) is not even in the chain.
+            if not again:
+                raise failure
+            time.sleep(RECONNECT_POLL_S)
+
+
+def _is_away(error: SQLAlchemyError) -> bool:
+    """Tell whether the database could not be reached, or went away."""
+    return isinstance(error, OperationalError) and (
+        error.connection_invalidated or error.statement is None
+    )
 
 
 def translated(error: SQLAlchemyError) -> LedgerError:

@@ -90,15 +90,22 @@ class Ledger:
         return await self._db.run(lambda c: reading.money_of(c, run_id))
 
     async def begin_run(
-        self, run: RunRow, *, continues: str = "", max_cost_usd: Decimal | None = None
+        self,
+        run: RunRow,
+        *,
+        continues: str = "",
+        reuse_within_s: int = 0,
+        max_cost_usd: Decimal | None = None,
     ) -> RunRow:
-        """Open a run; it continues an unfinished one of the same batch, or the one named.
+        """Open a run; it continues an unfinished or fresh one of the same batch, or the one named.
 
         `max_cost_usd` is the most that the whole chain of runs may cost; None is no limit.
         """
 
         def operation(connection: Connection) -> RunRow:
-            row = runs.begin(connection, run, now=self.now(), continues=continues)
+            row = runs.begin(
+                connection, run, now=self.now(), continues=continues, reuse_within_s=reuse_within_s
+            )
             accounts.cap_chain(connection, row.lineage, max_cost_usd)
             return row
 
@@ -110,7 +117,9 @@ class Ledger:
         """Return which keys a run of this batch, begun now, would reuse. Writes nothing."""
 
         def operation(connection: Connection) -> set[str]:
-            last = runs.unfinished(connection, batch_digest, now=self.now())
+            last = runs.to_continue(
+                connection, batch_digest, now=self.now(), reuse_within_s=reuse_within_s
+            )
             return reading.paid_keys(
                 connection,
                 keys,

@@ -17,8 +17,15 @@ STALE_AFTER = timedelta(seconds=60)
 """A running run on another machine that was silent this long is taken for crashed."""
 
 
-def begin(connection: Connection, run: RunRow, *, now: datetime, continues: str = "") -> RunRow:
-    """Write the run's row; continue a chain when the same batch was left unfinished.
+def begin(
+    connection: Connection,
+    run: RunRow,
+    *,
+    now: datetime,
+    continues: str = "",
+    reuse_within_s: int = 0,
+) -> RunRow:
+    """Write the run's row; continue a chain when the same batch was left unfinished, or just ended.
 
     A run with the same id (a flow retried by Prefect) continues itself. With `continues`, the run of
     that id is continued however it ended.
@@ -34,7 +41,7 @@ def begin(connection: Connection, run: RunRow, *, now: datetime, continues: str 
     if continues:
         before: RunRow | None = _at_rest(connection, continues, now=now)
     else:
-        before = unfinished(connection, run.batch_digest, now=now)
+        before = to_continue(connection, run.batch_digest, now=now, reuse_within_s=reuse_within_s)
     if before is not None and before.state == "running":
         _crashed(connection, before.id, now=now)
     row = run.model_copy(update={"lineage": before.lineage}) if before else run
@@ -66,8 +73,14 @@ def _crashed(connection: Connection, run_id: str, *, now: datetime) -> None:
     connection.execute(update(runs).where(runs.c.id == run_id).values(**values))
 
 
-def unfinished(connection: Connection, batch_digest: str, *, now: datetime) -> RunRow | None:
-    """Return the last run of this batch if it did not end (it may still be called running)."""
+def to_continue(
+    connection: Connection, batch_digest: str, *, now: datetime, reuse_within_s: int
+) -> RunRow | None:
+    """Return the last run of this batch if the next one belongs to its chain.
+
+    It did not end (it may still be called running), or it ended within the reuse window: then its
+    images count as this run's own, also those that an earlier run of the chain paid for long ago.
+    """
     query = (
         select(runs)
         .where(runs.c.batch_digest == batch_digest)
@@ -79,7 +92,8 @@ def unfinished(connection: Connection, batch_digest: str, *, now: datetime) -> R
         return None
     last = RunRow(**found)
     dead = last.state == "running" and is_gone(last, now=now)
-    return last if dead or last.state in {"crashed", "cancelled"} else None
+    fresh = last.ended_at and last.ended_at > now - timedelta(seconds=reuse_within_s)
+    return last if dead or fresh or last.state in {"crashed", "cancelled"} else None
 
 
 def find(connection: Connection, run_id: str) -> RunRow | None:

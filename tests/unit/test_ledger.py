@@ -419,3 +419,50 @@ async def test_more_routes_are_no_more_statements(ledger):
         await ledger.reserve(ask(key=key, alternatives=alternatives))
         numbers.append(len(counted))
     assert numbers[0] == numbers[1]
+
+
+async def test_the_chain_goes_on_while_it_is_fresh(ledger, clock):
+    """Crashed at night, finished in the morning, asked again a minute later: nothing is paid anew.
+
+    The images of the night are older than the reuse window then; they count as this run's own."""
+    await ledger.begin_run(run_row(clock, holder="elsewhere:1:1"))
+    granted = await ledger.reserve(ask())
+    await ledger.paid(granted.reservation_id, payment())
+    clock.forward(hours=7)
+    morning = await ledger.begin_run(
+        run_row(clock, id="run-2", lineage="run-2"), reuse_within_s=900
+    )
+    await ledger.end_run(morning.id, "completed_with_failures")
+    clock.forward(minutes=1)
+    again = await ledger.begin_run(run_row(clock, id="run-3", lineage="run-3"), reuse_within_s=900)
+    assert again.lineage == "run-1"
+    assert isinstance(await ledger.reserve(ask(run_id="run-3", lineage=again.lineage)), Reused)
+    await ledger.end_run(again.id, "completed")
+    clock.forward(minutes=16)
+    tomorrow = await ledger.begin_run(
+        run_row(clock, id="run-4", lineage="run-4"), reuse_within_s=900
+    )
+    assert tomorrow.lineage == "run-4"
+
+
+async def test_a_database_that_is_away_for_a_moment_is_waited_for(ledger_url, monkeypatch):
+    """What broke before its commit is done again; what broke at the commit is not."""
+    from sqlalchemy.exc import OperationalError
+
+    from imagemill.ledger import database
+
+    if not ledger_url.startswith("postgresql"):
+        pytest.skip("SQLite is a file; a lock on it is waited for by its own time-out")
+    monkeypatch.setattr(database, "RECONNECT_POLL_S", 0.0)
+    transactions = open_transactions(ledger_url)
+    calls = []
+
+    def breaks_twice(connection):
+        calls.append(connection)
+        if len(calls) < 3:
+            raise OperationalError("SELECT 1", {}, Exception(), connection_invalidated=True)
+        return "done"
+
+    assert await transactions.run(breaks_twice) == "done"
+    assert len(calls) == 3
+    transactions.close()
