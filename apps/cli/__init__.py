@@ -1,10 +1,21 @@
 """The command line: `imagemill`. Translates words into calls and results into pictures of text."""
 
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
 import typer
 
 from apps.cli import batch, budget, demo, reconcile, resume, shelf, webhooks
 from apps.cli import services as local_services
 from apps.cli.screen import guarded
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"imagemill {version('imagemill')}\n")
+        raise typer.Exit
+
 
 app = typer.Typer(
     name="imagemill",
@@ -17,6 +28,18 @@ app = typer.Typer(
     epilog="Exit codes: 0 all images made, 3 some failed, 4 all failed, 2 wrong usage, 1 other trouble, "
     "130 stopped by Ctrl-C.",
 )
+
+
+@app.callback()
+def program(
+    show_version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show it and leave."),
+    ] = False,
+) -> None:
+    """What holds for every command."""
+
+
 app.command("batch")(guarded(batch.batch))
 app.command("runs")(guarded(resume.runs))
 app.command("resume")(guarded(resume.resume))

@@ -1,7 +1,10 @@
 """The local services: `imagemill up`, `down`, `status`, `doctor`."""
 
 import asyncio
-from typing import Annotated
+import dataclasses
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -17,7 +20,11 @@ from apps.services.supervisor import up as run_services
 from apps.services.supervisor import up_detached
 from blocks.settings import Settings
 
+if TYPE_CHECKING:
+    from apps.checkup import Finding
+
 Port = Annotated[int | None, typer.Option(min=1, max=65_535, help="Instead of the usual one.")]
+AsJson = Annotated[bool, typer.Option("--json", help="For programs, to standard output.")]
 
 
 def up(
@@ -73,8 +80,12 @@ def down() -> None:
     screen.print(f"Stopped: {', '.join(stopped)}." if stopped else "Nothing was running.")
 
 
-def status() -> None:
+def status(as_json: AsJson = False) -> None:
     """Show each local service: state, address, process, memory."""
+    if as_json:
+        rows = [dataclasses.asdict(row) for row in service_rows(Settings())]
+        sys.stdout.write(json.dumps(rows, indent=2, default=str) + "\n")
+        return
     table = Table("service", "state", "address", "pid", "MB", "note", box=None)
     colours = {"running": "green", "external": "cyan", "stale": "red", "starting": "yellow"}
     for row in service_rows(Settings()):
@@ -88,6 +99,7 @@ def doctor(
     free: Annotated[
         bool, typer.Option("--free", help="Settle and free what dead processes left behind.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check this machine: home, ledger, object store, Prefect, key; each with its remedy.
 
@@ -103,15 +115,23 @@ def doctor(
     if free:
         asyncio.run(_freed(Settings()))
     findings = checkup(Settings())
+    if as_json:
+        rows = [dataclasses.asdict(finding) for finding in findings]
+        sys.stdout.write(json.dumps(rows, indent=2) + "\n")
+    else:
+        screen.print(_finding_table(findings))
+    if any(finding.level == "bad" for finding in findings):
+        raise typer.Exit(OTHER_TROUBLE)
+
+
+def _finding_table(findings: "list[Finding]") -> Table:
     table = Table("", "what", "found", "what to do", box=None)
     marks = {"ok": "[green]✓[/]", "note": "[yellow]·[/]", "bad": "[red]✗[/]"}
     for finding in findings:
         table.add_row(
             marks[finding.level], finding.what, escape(finding.found), escape(finding.remedy)
         )
-    screen.print(table)
-    if any(finding.level == "bad" for finding in findings):
-        raise typer.Exit(OTHER_TROUBLE)
+    return table
 
 
 async def _freed(settings: Settings) -> None:

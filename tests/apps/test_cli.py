@@ -242,3 +242,12 @@ def test_an_unwritable_home_is_named(cli, home):
     assert result.exit_code == 1
     assert "IMAGEMILL_HOME" in result.stderr
     assert Path(home).parent.exists()
+
+
+def test_version_status_and_doctor_are_there_for_programs(cli):
+    """One line, and JSON that holds what the table shows."""
+    assert cli("--version").stdout.startswith("imagemill 0.")
+    rows = json.loads(cli("status", "--json").stdout)
+    assert {"prefect", "object_store"} <= {row["name"] for row in rows}
+    found = json.loads(cli("doctor", "--json").stdout)
+    assert {"home", "ledger"} <= {finding["what"] for finding in found}
