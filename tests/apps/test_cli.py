@@ -251,3 +251,17 @@ def test_version_status_and_doctor_are_there_for_programs(cli):
     assert {"prefect", "object_store"} <= {row["name"] for row in rows}
     found = json.loads(cli("doctor", "--json").stdout)
     assert {"home", "ledger"} <= {finding["what"] for finding in found}
+
+
+def test_ctrl_c_while_everything_is_still_imported_is_quiet(monkeypatch, capsys):
+    """Exit 130 and a sentence, not forty lines of somebody's import."""
+    from apps import door
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("apps.cli.main", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        door.main()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "Stopped before anything was begun.\n"
