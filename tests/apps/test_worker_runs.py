@@ -51,7 +51,11 @@ class Works:
         return str(run["id"])
 
     def ask(self, method: str, path: str, **more: Any) -> Any:
-        answer = httpx.request(method, f"{self.services.prefect_url}{path}", timeout=30, **more)
+        for _ in range(20):
+            answer = httpx.request(method, f"{self.services.prefect_url}{path}", timeout=30, **more)
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:  # its SQLite was busy
+                break
+            time.sleep(0.5)
         return answer.raise_for_status().json()
 
     def state(self, run: str) -> str:

@@ -20,6 +20,7 @@ import time
 import urllib.request
 from collections import deque
 from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field, fields, replace
 from itertools import count
 from pathlib import Path
@@ -147,6 +148,7 @@ class FakeGemini:
     async def _paid(self, request: Request, *, model: str, method: str) -> Reply:
         """One generate request, counted from its last byte in to its first byte out."""
         stats = self._stats
+        _counting.set(stats)
         stats.requests += 1
         number = stats.requests
         stats.timestamps.append(time.time())
@@ -231,17 +233,23 @@ class FakeGemini:
 
     def _bill(self, mine: dict[str, int], fault: Fault | None) -> None:
         billed = fault is None or is_billed(fault)
-        self._stats.images_billed += billed
+        _counting.get().images_billed += billed
         mine["billed"] += billed
 
     def _served(self, reply: Reply, mine: dict[str, int]) -> Reply:
         """Count the picture as served once it went out to a client that is still there."""
 
+        stats = _counting.get()
+
         def sent() -> None:
-            self._stats.images_served += 1
+            stats.images_served += 1
             mine["served"] += 1
 
         return replace(reply, sent=sent)
+
+
+_counting: ContextVar[Stats] = ContextVar("_counting")
+"""The counts that a request belongs to: one that a test left on the wire is not the next test's."""
 
 
 def _prompt(body: dict[str, Any]) -> str:
