@@ -22,6 +22,11 @@ def gaps(template: str) -> set[str]:
     return set(_GAP.findall(template))
 
 
+def as_data(text: str) -> str:
+    """Return others' words so that they cannot close the tags a question puts around them."""
+    return text.replace("</", "< /")
+
+
 def filled(template: str, values: Mapping[str, str]) -> str:
     """Return a template with its gaps filled, in one pass: braces in the values are left alone."""
     return _GAP.sub(lambda gap: values[gap[1]], template).strip()

@@ -8,12 +8,13 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from imagemill.asset.data import filled, shelf_file
+from imagemill.asset.data import as_data, filled, shelf_file
 from imagemill.asset.judge import Checks, told
 from imagemill.asset.judgement import WEIGHTS, Judgement, Metric, Metrics
 from imagemill.asset.request import AssetRequest, StyleGuide
 from imagemill.errors import AnswerLost, ContentBlocked, JudgeFailed
-from imagemill.providers.gemini import GeminiWords, Written
+from imagemill.providers.gemini import GeminiWords
+from imagemill.words import Written
 
 _FENCE = re.compile(r"\s*```(?:json)?\s*(.*?)\s*```\s*", re.DOTALL)
 """Models wrap JSON in a code fence now and then (003, `_extract_json`)."""
@@ -99,10 +100,10 @@ def _question(request: AssetRequest, guide: StyleGuide, measured: list[str]) -> 
     transparent = guide.constraints.transparent_background
     lines = "".join(f"- {line}\n" for line in measured)
     values = {
-        "guide": json.dumps(guide.to_json(), indent=2, ensure_ascii=False),
-        "art_style": guide.art_style,
-        "description": request.description,
-        "purpose": request.purpose,
+        "guide": as_data(json.dumps(guide.to_json(), indent=2, ensure_ascii=False)),
+        "art_style": as_data(guide.art_style),
+        "description": as_data(request.description),
+        "purpose": as_data(request.purpose),
         "width": str(request.size.width),
         "height": str(request.size.height),
         "measured": f"MEASURED BY MACHINE:\n{lines}" if lines else "",

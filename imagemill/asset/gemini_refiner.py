@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from imagemill.asset.data import filled, shelf_file
+from imagemill.asset.data import as_data, filled, shelf_file
 from imagemill.asset.refiner import MAX_REFINED_CHARS, Feedback, Refined, RuleRefiner
 from imagemill.asset.template import Wording
 from imagemill.errors import AnswerLost, ContentBlocked
@@ -56,9 +56,9 @@ class GeminiRefiner:
         return filled(
             shelf_file("refiner")["question"],
             {
-                "first": first.prompt,
-                "current": current[: self.max_chars],
-                "feedback": "\n".join(f"- {text[:MAX_SUGGESTION_CHARS]}" for text in told),
+                "first": as_data(first.prompt),
+                "current": as_data(current[: self.max_chars]),
+                "feedback": "\n".join(f"- {as_data(text[:MAX_SUGGESTION_CHARS])}" for text in told),
                 "failed_attempts": str(feedback.failed_attempts),
                 "max_chars": str(self.max_chars),
             },

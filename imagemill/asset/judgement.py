@@ -33,7 +33,7 @@ class Metric(BaseModel):
 
     score: Score | None
     feedback: Sentence = ""
-    suggestions: tuple[Sentence, ...] = ()
+    suggestions: Annotated[tuple[str, ...], Field(repr=False)] = ()
 
 
 class Metrics(BaseModel):

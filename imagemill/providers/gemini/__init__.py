@@ -2,6 +2,6 @@
 
 from imagemill.providers.gemini.connection import Endpoint
 from imagemill.providers.gemini.provider import GeminiProvider
-from imagemill.providers.gemini.words import GeminiWords, Written
+from imagemill.providers.gemini.words import GeminiWords
 
-__all__ = ["Endpoint", "GeminiProvider", "GeminiWords", "Written"]
+__all__ = ["Endpoint", "GeminiProvider", "GeminiWords"]

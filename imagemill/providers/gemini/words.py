@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel
 
 from imagemill.artifact import text_digest
 from imagemill.catalog import MILLION, Catalog, load_catalog
@@ -17,6 +17,7 @@ from imagemill.providers.gemini import payload
 from imagemill.providers.gemini.answer import BLOCKING, word
 from imagemill.providers.gemini.connection import Endpoint
 from imagemill.providers.gemini.line import Line
+from imagemill.words import Written
 
 if TYPE_CHECKING:
     from google.genai import types
@@ -26,19 +27,6 @@ DEFAULT_TEXT_MODEL = "gemini-3.8-flash"
 
 MAX_ANSWER_TOKENS = 2_000
 """A judgement of five criteria takes some 500; a cut answer is a failed one."""
-
-
-class Written(BaseModel):
-    """An answer in words. `whole` is False when it was cut off or is empty."""
-
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
-
-    text: str = Field(repr=False)
-    whole: bool
-    finish_reason: str
-    cost_usd: Decimal = Field(ge=0)
-    usage: Usage
-    model: str
 
 
 class GeminiWords:
@@ -83,9 +71,7 @@ class GeminiWords:
             schema: Asks for JSON of this shape; the answer is not validated here.
 
         Raises:
-            ContentBlocked: a filter refused question or answer; `cost_usd` is what it billed.
-            AnswerLost: it may have been billed; `cost_usd` is the worst case.
-            ProviderError: or another of its family: nothing was billed.
+            ProviderError: or one of its family, or `ContentBlocked`; see `imagemill.words`.
         """
         from google.genai import types
 
