@@ -136,11 +136,12 @@ def worded(
         "background": _background(guide, parameters, alpha),
         **_gap_values(parameters),
     }
-    mood = guide.mood if "mood" not in gaps(template) else ""
+    shared = {"mood": guide.mood, "color_palette": ", ".join(guide.color_palette)}
+    left_out = [(n, v) for n, v in shared.items() if v and n not in gaps(template)]
     avoid = [line for line in shelf["avoid"] if _holds(line, guide)]
     prompt = "\n\n".join([
         filled(template, values),
-        *([f"MOOD: {mood}"] if mood else []),
+        *(f"{name.replace('_', ' ').upper()}: {value}" for name, value in left_out),
         f"{shelf['avoid_heading']}:\n" + "\n".join(f"- {line}" for line in avoid),
     ])  # fmt: skip
     return Wording(

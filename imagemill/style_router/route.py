@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from imagemill.artifact import text_digest
 from imagemill.errors import AnswerLost, ContentBlocked, RequestError
 from imagemill.prompt import find_style
-from imagemill.style_router.rules import keywords_by_rules, table
+from imagemill.style_router.rules import keywords_by_rules, table, without_denied
 from imagemill.style_router.values import (
     MAX_KEYWORDS,
     MAX_TEXT_CHARS,
@@ -136,7 +136,7 @@ def _checked(text: str, user_input: str) -> tuple[str, str]:
 
 def _subject_by_rules(found: Keywords, text: str, user_input: str) -> str:
     """Return the keywords and then the asker's own words: rules may have missed what matters."""
-    own = ". ".join(part for part in (text, user_input) if part)
+    own = ". ".join(part for part in map(without_denied, (text, user_input)) if part)
     tags = ", ".join(found.keywords)
     return f"{tags} ({own[:MAX_SUBJECT_CHARS]})" if tags else own[:MAX_SUBJECT_CHARS]
 

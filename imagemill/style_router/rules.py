@@ -58,6 +58,17 @@ def branch_by_rules(text: str, user_input: str = "") -> Branch:
     return next(branch for branch in BRANCHES if scores[branch] == top)
 
 
+def without_denied(text: str) -> str:
+    """Return `text` without the looks it denies: models draw what they are told not to draw."""
+    for needles in table()["looks"].values():
+        for needle in map(re.escape, needles):
+            text = re.sub(
+                rf"\S*{needle}[가-힣]{{0,4}}\s?(?:말고|대신|빼고|아니라|아닌)\S*", " ", text
+            )
+            text = re.sub(rf"(?i)\b(?:not?|never|without)\s+(?:an?\s+)?{needle}\w*", " ", text)
+    return " ".join(text.split()).strip(" ,.;")
+
+
 def korean_keywords(text: str) -> Iterator[str]:
     """Yield English keywords of the Korean words in a text, in its order.
 

@@ -66,6 +66,17 @@ async def test_the_look_is_found_by_rules(text, user_input, branch):
 
 
 @pytest.mark.parametrize(
+    ("user_input", "gone"),
+    [("사진 말고 수채화로", "사진"), ("a watercolour, not a photograph", "photograph")],
+)
+async def test_a_denied_look_is_not_in_the_prompt(user_input, gone):
+    """Models draw what they are told not to draw."""
+    prompt = (await StyleRouter().route(STORY, user_input)).prompt
+    assert gone not in prompt
+    assert STORY.rstrip(".") in prompt
+
+
+@pytest.mark.parametrize(
     ("text", "there", "absent"),
     [
         ("눈물을 흘리는 소녀", "girl", "snow"),

@@ -79,7 +79,9 @@ def test_the_template_follows_category_and_style(style, category, kind):
     told, look = asset(category=category), guide(artStyle=style)
     assert template_kind(told, look) == kind
     if (kind, style) == ("ui", "pixel_art"):
-        assert "game UI element in pixel art style" in worded(told, look).prompt
+        prompt = worded(told, look).prompt
+        assert "game UI element in pixel art style" in prompt
+        assert "COLOR PALETTE: #2D2D2D, #F4A460" in prompt  # the template has no gap for it
 
 
 def test_an_art_style_without_template_lists_those_there_are():
