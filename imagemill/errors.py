@@ -13,6 +13,7 @@ ImagemillError
 │  ├─ QuotaExhausted        a per-day quota is spent; not retried today
 │  ├─ ProviderUnavailable   refused before it was billed (5xx, no connection); retried
 │  ├─ NoImage               answered, billed for words, no picture in it; retried a few times
+│  ├─ JudgeFailed           a judgement that is none: unparsable, cut or blocked; never a pass
 │  └─ AnswerLost            sent, and the answer never came whole: ambiguous, counted as spent
 ├─ ArtifactError            bytes missing, undecodable, or their digest differs
 │  └─ StoreError            the object store refused or is away
@@ -163,6 +164,27 @@ class NoImage(ProviderError):
     error_class = "no_image"
     retryable = True
     billing = Billing.BILLED
+
+
+class JudgeFailed(ProviderError):
+    """A judge answered, and not with a judgement. `reason` is one word; the loop decides what next.
+
+    `cost_usd` is what the answer was billed; of an answer that was lost, its worst case.
+    """
+
+    error_class = "judge"
+    billing = Billing.BILLED
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        remedy: str = "",
+        reason: str = "",
+        cost_usd: Decimal = Decimal(0),
+    ) -> None:
+        super().__init__(message, remedy=remedy, cost_usd=cost_usd)
+        self.reason = reason
 
 
 class AnswerLost(ProviderError):

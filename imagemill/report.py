@@ -22,6 +22,7 @@ REMEDY_BY_CLASS = {
     "blocked": "The provider's filter refused. Change the prompt, or choose a looser `safety`.",
     "budget": "The budget was reached. Raise it and run again; what is made is reused.",
     "held": "Another run is paying for the same image. Run again in a moment.",
+    "judge": "The picture was made and not judged. Look at it, or run again; what is made is reused.",
     "ledger": "The ledger refused. Look at its database, then run again.",
     "misconfigured": "Key, endpoint or model was refused. Mend the provider block first.",
     "no_image": "The provider answered without a picture. Say in the prompt what is to be seen.",

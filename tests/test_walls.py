@@ -51,6 +51,8 @@ def test_only_settings_modules_read_the_environment():
         ("apps.cli", "google.genai"),
         ("apps.cli", "boto3"),
         ("imagemill.providers.gemini", "google.genai"),
+        ("imagemill.asset.gemini_judge", "google.genai"),
+        ("imagemill.style_router", "google.genai"),
         ("imagemill.store.s3", "boto3"),
     ],
 )

@@ -177,7 +177,7 @@ def test_a_provider_survives_its_event_loop(fake):
     lasting = GeminiProvider(api_key=KEY, base_url=fake.url)
     for _ in range(3):
         asyncio.run(lasting.generate(a_request()))
-    assert len(lasting._connections) == 1
+    assert len(lasting._line.connections) == 1
     asyncio.run(lasting.aclose())
 
 

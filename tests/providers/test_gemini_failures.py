@@ -23,7 +23,7 @@ from imagemill.errors import (
     RateLimited,
     UnsupportedRequest,
 )
-from imagemill.providers.gemini import GeminiProvider, provider
+from imagemill.providers.gemini import GeminiProvider, line
 from tests.builders import image_request
 from tests.providers.conftest import GEMINI_KEY as KEY
 
@@ -177,7 +177,7 @@ async def test_a_silent_server_is_ambiguous(fake):
 
 async def test_an_outer_clock_ends_what_http_does_not(fake, monkeypatch):
     """HTTP's time-out is per phase; the whole attempt has one as well, and it is ambiguous."""
-    monkeypatch.setattr(provider, "GRACE_S", -9.8)
+    monkeypatch.setattr(line, "GRACE_S", -9.8)
     fake.script(faults=[{"kind": "stall"}])
     hasty = GeminiProvider(api_key=KEY, base_url=fake.url, timeout_s=10)
     error = await failure_of(hasty)

@@ -29,6 +29,7 @@ from typing import Any
 from tests.wire.faults import BROKEN, PICTURE, Fault, answer, broken_reply, error_reply, is_billed
 from tests.wire.http_server import HttpServer, Reply, Request
 from tests.wire.pixels import png, sides_px
+from tests.wire.words import text_reply
 
 _CALL = re.compile(r"models/([^:/?]+)(?::(\w+))?(?:\?.*)?$")
 _TOKENS = {"512": 747, "1K": 1120, "2K": 1680, "4K": 2520}
@@ -47,6 +48,7 @@ class Script:
     deterministic: bool = False
     noise: bool = False
     text_answer: str = "{}"
+    text_answers: list[str] = field(default_factory=list)  # given first, in order
     api_key: str = ""
     faults: list[Fault] = field(default_factory=list)
 
@@ -197,7 +199,7 @@ class FakeGemini:
         config = body.get("generationConfig", {})
         kind = fault.kind if fault else PICTURE
         if "IMAGE" not in config.get("responseModalities", []):
-            return Reply(body=json.dumps(_text_answer(self._script.text_answer)).encode())
+            return self._worded(fault)
         wanted = config.get("imageConfig", {})
         image = self._image(body, wanted)
         tokens = _TOKENS.get(wanted.get("imageSize", "1K"), 1120)
@@ -208,6 +210,10 @@ class FakeGemini:
         reply = broken_reply(fault, whole, image) if fault else Reply(body=whole)
         broken = b"inlineData" not in whole or (fault is not None and fault.kind in BROKEN)
         return reply if broken else self._served(reply, mine)
+
+    def _worded(self, fault: Fault | None) -> Reply:
+        later = self._script.text_answers
+        return text_reply(later.pop(0) if later else self._script.text_answer, fault)
 
     def _predicted(self, body: dict[str, Any], mine: dict[str, int], fault: Fault | None) -> Reply:
         wanted = body.get("parameters", {})
@@ -257,13 +263,6 @@ def _prompt(body: dict[str, Any]) -> str:
         return body["instances"][0].get("prompt", "")
     parts = body["contents"][0]["parts"]
     return "".join(part.get("text", "") for part in parts)
-
-
-def _text_answer(text: str) -> dict[str, Any]:
-    usage = {"promptTokenCount": 300, "candidatesTokenCount": 40, "totalTokenCount": 340}
-    content = {"parts": [{"text": text}], "role": "model"}
-    candidate = {"content": content, "finishReason": "STOP", "index": 0}
-    return {"candidates": [candidate], "usageMetadata": usage}
 
 
 def stats_at(url: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from imagemill.request import ImageRequest
 if TYPE_CHECKING:
     from google.genai import types
 
-_BLOCKING = frozenset({
+BLOCKING = frozenset({
     "SAFETY", "IMAGE_SAFETY", "PROHIBITED_CONTENT", "IMAGE_PROHIBITED_CONTENT", "RECITATION",
     "IMAGE_RECITATION", "BLOCKLIST", "SPII", "LANGUAGE", "MODEL_ARMOR", "ESCALATION",
     "PUP_LIMITED_DISABLED",
@@ -36,7 +36,7 @@ def picture(
     spent_usd = bill(usage, model)
     feedback = response.prompt_feedback
     if feedback and feedback.block_reason:
-        raise _blocked(_word(feedback.block_reason), request, spent_usd)
+        raise _blocked(word(feedback.block_reason), request, spent_usd)
     candidate = next(iter(response.candidates or ()), None)
     if candidate is None and response.usage_metadata is None:
         raise AnswerLost(
@@ -44,8 +44,8 @@ def picture(
             "request may have been billed.",
             remedy="Look at what stands between here and Google, and at the bill.",
         )
-    reason = _word(candidate.finish_reason) if candidate else "EMPTY"
-    if reason in _BLOCKING:
+    reason = word(candidate.finish_reason) if candidate else "EMPTY"
+    if reason in BLOCKING:
         raise _blocked(reason, request, spent_usd)
     blob = _first_picture((candidate and candidate.content and candidate.content.parts) or ())
     if blob is None or not blob.data:
@@ -98,8 +98,8 @@ def usage_of(response: "types.GenerateContentResponse") -> Usage | None:
         return None
     details = meta.candidates_tokens_details or ()
     total = meta.candidates_token_count or 0
-    image = sum(d.token_count or 0 for d in details if _word(d.modality) == "IMAGE")
-    text = sum(d.token_count or 0 for d in details if _word(d.modality) != "IMAGE")
+    image = sum(d.token_count or 0 for d in details if word(d.modality) == "IMAGE")
+    text = sum(d.token_count or 0 for d in details if word(d.modality) != "IMAGE")
     rest = max(0, total - image - text)
     usage = Usage(
         prompt_tokens=(meta.prompt_token_count or 0) + (meta.tool_use_prompt_token_count or 0),
@@ -119,10 +119,10 @@ def _first_picture(parts: "Iterable[types.Part]") -> "types.Blob | None":
     return None
 
 
-def _word(value: object) -> str:
+def word(value: object) -> str:
     """Return an enum value of Google's as a plain word, even one that is new."""
-    word = str(getattr(value, "value", value) or "UNSPECIFIED")
-    return word if re.fullmatch(r"[A-Z_]{1,60}", word) else "UNKNOWN"
+    found = str(getattr(value, "value", value) or "UNSPECIFIED")
+    return found if re.fullmatch(r"[A-Z_]{1,60}", found) else "UNKNOWN"
 
 
 def _blocked(reason: str, request: ImageRequest, cost_usd: Decimal) -> ContentBlocked:

@@ -49,7 +49,7 @@ def contents(request: ImageRequest, references: Sequence[bytes]) -> list[Any]:
     return [
         types.Part.from_text(text=words(request)),
         *(
-            types.Part.from_bytes(data=data, mime_type=_media_type(data, position))
+            types.Part.from_bytes(data=data, mime_type=media_type(data, position))
             for position, data in enumerate(references, start=1)
         ),
     ]
@@ -105,10 +105,15 @@ def http_options(
     return types.HttpOptions(timeout=int(timeout_s * 1000), headers=headers)
 
 
-def _media_type(data: bytes, position: int) -> str:
-    for magic, media_type in _MAGIC:
+def media_type(data: bytes, position: int) -> str:
+    """Return the media type of the picture at `position`, counted from 1.
+
+    Raises:
+        UnsupportedRequest: not PNG, JPEG or WebP.
+    """
+    for magic, name in _MAGIC:
         if data.startswith(magic):
-            return media_type
+            return name
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "image/webp"
     raise UnsupportedRequest(

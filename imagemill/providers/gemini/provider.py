@@ -1,29 +1,19 @@
 """`GeminiProvider`: one attempt at one image. It knows no environment; a block passes values in."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Sequence
 
 from imagemill.catalog import Catalog, CatalogModel, ModelCapabilities, load_catalog
 from imagemill.errors import UnsupportedRequest
 from imagemill.providers.base import GeneratedImage
 from imagemill.providers.gemini import answer, payload
-from imagemill.providers.gemini.connection import Connection, Endpoint, opened
-from imagemill.providers.gemini.failure import redacted, translated, unopened
+from imagemill.providers.gemini.connection import Endpoint
+from imagemill.providers.gemini.line import Line
 from imagemill.request import ImageRequest
-
-if TYPE_CHECKING:
-    from google import genai
 
 DEFAULT_MODEL = "gemini-nano-banana-2.1"
 """Google's current image model, GA 2026-10-06 (changelog)."""
 
-GRACE_S = 5.0
-"""The outer time-out is this much later than HTTP's own, which says better what happened."""
-
 PREFLIGHT_TIMEOUT_S = 20.0
-
-_Answer = TypeVar("_Answer")
 
 
 class GeminiProvider:
@@ -66,7 +56,7 @@ class GeminiProvider:
             max_connections=max_connections,
         )
         self._catalog = catalog or load_catalog()
-        self._connections: dict[asyncio.AbstractEventLoop, Connection] = {}
+        self._line = Line(self._endpoint)
 
     def capabilities(self, model: str = "") -> ModelCapabilities:
         """Return what `model` can do; "" is the default model. Sends nothing.
@@ -86,8 +76,8 @@ class GeminiProvider:
             ProviderUnavailable: Google cannot be reached now.
         """
         model = self._model("")
-        client = self._client()
-        await self._guarded(
+        client = self._line.client()
+        await self._line.guarded(
             lambda: client.aio.models.get(model=model.name),
             model=model,
             timeout_s=PREFLIGHT_TIMEOUT_S,
@@ -115,8 +105,8 @@ class GeminiProvider:
         )
         parts = payload.contents(request, references)
         config = payload.content_config(request, model, http=http)
-        client = self._client()
-        response = await self._guarded(
+        client = self._line.client()
+        response = await self._line.guarded(
             lambda: client.aio.models.generate_content(
                 model=model.name, contents=parts, config=config
             ),
@@ -128,10 +118,7 @@ class GeminiProvider:
 
     async def aclose(self) -> None:
         """Close this loop's connections; those of other loops go with their loop."""
-        connections, self._connections = self._connections, {}
-        here = connections.get(asyncio.get_running_loop())
-        if here is not None:
-            await here.aclose()
+        await self._line.aclose()
 
     async def _imagen(self, request: ImageRequest, model: CatalogModel) -> GeneratedImage:
         timeout_s = self._timeout_s(model)
@@ -139,8 +126,8 @@ class GeminiProvider:
             request, timeout_s=timeout_s, private_gateway=bool(self._endpoint.base_url)
         )
         config = payload.imagen_config(request, model, http=http)
-        client = self._client()
-        response = await self._guarded(
+        client = self._line.client()
+        response = await self._line.guarded(
             lambda: client.aio.models.generate_images(
                 model=model.name, prompt=request.prompt, config=config
             ),
@@ -149,43 +136,6 @@ class GeminiProvider:
             prompt_digest=request.prompt_digest,
         )
         return answer.imagen_picture(response, request=request, model=model)
-
-    async def _guarded(
-        self,
-        call: Callable[[], Awaitable[_Answer]],
-        *,
-        model: CatalogModel,
-        timeout_s: float,
-        prompt_digest: str = "",
-    ) -> _Answer:
-        """Await one SDK call within its time, and speak of failure in imagemill's words."""
-        try:
-            async with asyncio.timeout(timeout_s + GRACE_S):
-                return await call()
-        # Whatever the SDK raises after sending may have been billed: nothing may slip through.
-        except Exception as error:
-            failure = translated(error, model=model, prompt_digest=prompt_digest)
-            cause = redacted(error)
-        # Raised outside the handler: `__context__` would carry the server's words along.
-        raise failure from cause
-
-    def _client(self) -> "genai.Client":
-        loop = asyncio.get_running_loop()
-        connection = self._connections.get(loop)
-        if connection is None:
-            for dead in [known for known in self._connections if known.is_closed()]:
-                self._connections.pop(dead, None)
-            connection = self._connections[loop] = self._opened()
-        return connection.client
-
-    def _opened(self) -> Connection:
-        self._endpoint.check()
-        try:
-            return opened(self._endpoint)
-        except Exception as error:  # Google's credentials are looked for here
-            failure = unopened(error, vertexai=self._endpoint.vertexai)
-            cause = redacted(error)
-        raise failure from cause
 
     def _timeout_s(self, model: CatalogModel) -> float:
         return self.timeout_s or model.timeout_s
