@@ -13,25 +13,31 @@ from numpy.typing import NDArray
 from imagemill.quality.check import Mask, Picture
 from imagemill.quality.colour import lab
 from imagemill.quality.regions import border, box_sum, grown, reachable, shrunk, without_small
+from imagemill.quality.spreading import spread
 
 PLAIN_SHARE = 0.9
 """Share of border pixels near the fit for a background to be plain (`facts/models.md`, 2.2:
 plain pictures have 1.00, a scene 0.65)."""
 NEAR = 8.0
 """Distance in L*a*b* of a border pixel near the fit (likewise)."""
-LEAST_TOLERANCE = 6.0
-"""Smallest distance that is background; the sharper of this and 3.5 sigma (likewise, 2.3)."""
+LEAST_TOLERANCE = 5.0
+"""Smallest distance that is background; the larger of this and 3.5 sigma counts (likewise, 2.3,
+which has 6; at 6 a pale ghost on white was flooded)."""
 _SIGMAS = 3.5
 _RING = 0.02
 """Depth of the border fitted, share of the shorter side (likewise, 2.1)."""
-_SHADOW_CHROMA = 8.0
-"""A shadow keeps the hue: distance in a*b* from the background's."""
+_SHADOW_CHROMA = 4.5
+"""A shadow keeps the hue: distance in a*b* from the background's, faded as L* is. (A ghost of
+#f5f5ff on white, 5.2 away, is not a shadow.)"""
 _SHADOW_SLOPE = 2.5
 """L* a soft shadow changes from pixel to pixel at most; outlines change by 20 and more."""
 _SHADOW_DEPTH = 55.0
 """L* that a shadow darkens at most."""
 _SPECK = 0.0005
 """Share of the picture; smaller pieces of foreground are grain of the background."""
+
+_HOLE = 0.002
+"""Share of the picture; a smaller enclosed area is a highlight in an eye."""
 
 Distances = NDArray[np.float32]
 
@@ -56,11 +62,13 @@ class Backdrop:
         return self.plain_share >= PLAIN_SHARE
 
 
-def find_backdrop(picture: Picture) -> Backdrop:
+def find_backdrop(picture: Picture, *, open_holes: bool = False) -> Backdrop:
     """Fit the background and flood it from the border. CPU: 0.3 s for 512 px.
 
     Args:
         picture: Alpha is ignored.
+        open_holes: Whether enclosed areas of the background's colour are background, too: the gap
+            between two legs, but also a white belly on white.
     """
     seen = lab(picture)
     ring = border(picture.shape, max(2, round(_RING * min(picture.shape[:2]))))
@@ -74,6 +82,8 @@ def find_backdrop(picture: Picture) -> Backdrop:
         away = _residual(seen, terms, mask | (ring & (away < tolerance)))
         mask, tolerance = _flooded(away, ring)
     mask = _with_shadow(picture, seen, mask, terms)
+    if open_holes:
+        mask = mask | without_small(away < tolerance, max(4, round(_HOLE * mask.size)))
     mask = ~without_small(~mask, max(4, round(_SPECK * mask.size)))
     return Backdrop(mask, share, tolerance)
 
@@ -141,5 +151,7 @@ def _with_shadow(
     shade = (darker > -2) & (darker < _SHADOW_DEPTH) & (hue < _SHADOW_CHROMA)
     shade &= (slope < _SHADOW_SLOPE) & (picture[..., 3] > 0)
     reached = reachable(shrunk(shade | mask, 1), shrunk(mask, 1))
-    grows = grown(reached, 2) & (shade | mask)
-    return mask | grows
+    found = mask | (grown(reached, 2) & shade)
+    beside, known = spread(seen, found, steps=3)
+    like = known & (np.linalg.norm(seen - beside, axis=-1) < LEAST_TOLERANCE)
+    return found | reachable(found | like, found)

@@ -76,7 +76,9 @@ class CutOut:
         return all(check.passed for check in self.facts.checks)
 
 
-def cut_out(picture: Picture, segmenter: Segmenter | None = None) -> CutOut:
+def cut_out(
+    picture: Picture, segmenter: Segmenter | None = None, *, open_holes: bool = False
+) -> CutOut:
     """Return the subject on transparency; `picture` is never changed.
 
     A good alpha is kept; a plain background is flooded from the border; else the segmenter decides.
@@ -85,6 +87,8 @@ def cut_out(picture: Picture, segmenter: Segmenter | None = None) -> CutOut:
     Args:
         picture: H x W x 4; an opaque picture has alpha 255.
         segmenter: Asked only if there is no plain background.
+        open_holes: On a plain background, whether enclosed areas of its colour become transparent.
+            Off, since a white belly on white is lost otherwise; a ring's hole then stays filled.
 
     Raises:
         ServiceError: the segmenter was needed and is not there.
@@ -93,7 +97,7 @@ def cut_out(picture: Picture, segmenter: Segmenter | None = None) -> CutOut:
     if clear > KEEP_BORDER and _has_subject(picture):
         return _measured(picture, "kept", CutOutFacts(transparent_border=clear))
     flat = _without_alpha(picture)
-    backdrop = find_backdrop(flat)
+    backdrop = find_backdrop(flat, open_holes=open_holes)
     facts = CutOutFacts(transparent_border=clear, plain_share=backdrop.plain_share)
     if backdrop.plain:
         cut = unmixed(flat, backdrop.mask)
