@@ -25,7 +25,9 @@ def main() -> None:
     parser.add_argument("--rembg", help="name of a model that rembg has")
     options = parser.parse_args()
     segmenter = chosen(options)
-    print(f"{'background':12}{'method':22}{'IoU mean':>9}{'worst':>8}{'alpha error':>12}{'s each':>8}")
+    print(
+        f"{'background':12}{'method':22}{'IoU mean':>9}{'worst':>8}{'alpha error':>12}{'s each':>8}"
+    )
     for kind in planted.BACKDROPS:
         show(kind, [measured(kind, i, options.size, segmenter) for i in range(options.each)])
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -54,7 +54,9 @@ class U2NetSegmenter:
         values = np.asarray(small, np.float32)
         values = (values / max(float(values.max()), 1e-6) - _MEAN) / _DEVIATION
         name = session.get_inputs()[0].name
-        seen = session.run(None, {name: values.transpose(2, 0, 1)[None].astype(np.float32)})[0][0, 0]
+        seen = session.run(None, {name: values.transpose(2, 0, 1)[None].astype(np.float32)})[0][
+            0, 0
+        ]
         span = float(seen.max() - seen.min())
         share = (seen - seen.min()) / max(span, 1e-6)
         plane = Image.fromarray(np.round(255 * share).astype(np.uint8))

@@ -87,7 +87,7 @@ def at_most(name: CheckName, value: float, limit: float, remedy: str, *, unit: s
     return _check(name, value, limit, passed=value <= limit, remedy=remedy, unit=unit)
 
 
-def _check(  # noqa: PLR0913  the fields of a Check
+def _check(
     name: CheckName, value: float, limit: float, *, passed: bool, remedy: str, unit: str
 ) -> Check:
     return Check(

@@ -57,7 +57,9 @@ def snap_to_palette(picture: Picture, palette: Sequence[str]) -> Picture:
     shown = picture[..., 3] > 0
     colours, number = np.unique(picture[shown][:, :3], axis=0, return_inverse=True)
     target = lab(allowed)
-    chosen = [_nearest(lab(colours[i : i + _CHUNK]), target) for i in range(0, len(colours), _CHUNK)]
+    chosen = [
+        _nearest(lab(colours[i : i + _CHUNK]), target) for i in range(0, len(colours), _CHUNK)
+    ]
     if chosen:
         out[shown, :3] = allowed[np.concatenate(chosen)][number.ravel()]
     return out

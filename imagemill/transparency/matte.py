@@ -5,8 +5,8 @@ from numpy.typing import NDArray
 
 from imagemill.quality.check import OPAQUE, Mask, Picture
 from imagemill.quality.colour import luma
-from imagemill.quality.regions import box_sum, grown, reachable, shrunk, without_small
 from imagemill.quality.regions import border as border_of
+from imagemill.quality.regions import box_sum, grown, reachable, shrunk, without_small
 from imagemill.quality.spreading import spread
 
 _RADIUS = 0.012

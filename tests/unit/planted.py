@@ -9,10 +9,10 @@ from io import BytesIO
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+from imagemill.prompt import Style
 from imagemill.providers.sketch.geometry import extent
 from imagemill.providers.sketch.provider import draw
 from imagemill.providers.sketch.scene import placed
-from imagemill.prompt import Style
 from tests.builders import image_request
 
 OVERSAMPLE = 4

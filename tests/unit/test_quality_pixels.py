@@ -97,7 +97,11 @@ def test_a_copy_is_a_duplicate_and_another_sprite_is_not():
     """Noise, blur and size do not hide a copy."""
     fox, robot = planted.sprite("fox"), planted.sprite("robot")
     known = [fingerprint(robot), fingerprint(fox)]
-    for copy in (planted.noise(fox, 5.0), planted.blur(fox, 1.0), planted.sprite("fox", size_px=200)):
+    for copy in (
+        planted.noise(fox, 5.0),
+        planted.blur(fox, 1.0),
+        planted.sprite("fox", size_px=200),
+    ):
         assert not duplicate(copy, known).passed
     assert duplicate(planted.sprite("house"), known).passed
     assert distance(known[0], known[0]) == 0
