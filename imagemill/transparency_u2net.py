@@ -28,7 +28,10 @@ _REMEDY = (
 
 
 class U2NetSegmenter:
-    """Finds the salient subject at 320 x 320 px; 0.3 s and 200 MB on two cores.
+    """Finds the salient subject at 320 x 320 px; adds 0.6 s and 100 MB on two busy cores.
+
+    Measured by `bench.cutout` on ten scenes of 512 px: mean IoU 0.85, the worst 0.50 (a ship before
+    a bright swirl, which is salient, too).
 
     Args:
         weights: The file `u2netp.onnx`; its sha256 is checked once.

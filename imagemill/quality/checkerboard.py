@@ -48,11 +48,13 @@ def _share(bright: NDArray[np.float32], cell: int) -> float:
 
     here = at(0, 0)
     with np.errstate(invalid="ignore"):
-        across, under = np.abs(at(0, 1) - here), np.abs(at(1, 0) - here)
+        contrast = np.abs(at(0, 1) - here)
         low, high = _CONTRAST
-        found = (across >= low) & (across <= high) & (np.abs(across - under) <= _SAME)
+        found = (contrast >= low) & (contrast <= high)
+        found &= np.abs(at(0, 1) - at(1, 0)) <= _SAME
         found &= np.abs(at(1, 1) - here) <= _SAME
-    return float(found.mean()) * (height - cell) * (width - cell) / (height * width)
+    seen: float = (height - cell) * (width - cell) / (height * width)
+    return float(found.mean()) * seen
 
 
 def _points(size: int, cell: int) -> NDArray[np.int64]:

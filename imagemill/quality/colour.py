@@ -49,8 +49,8 @@ def visible(picture: Picture) -> Mask:
 def on_ground(picture: Picture, level: float) -> NDArray[np.float32]:
     """Return the picture, H x W x 3 float32, over a grey of `level`."""
     alpha = picture[..., 3:].astype(np.float32) / 255
-    result: NDArray[np.float32] = picture[..., :3] * alpha + np.float32(level) * (1 - alpha)
-    return result
+    seen = picture[..., :3] * alpha + np.float32(level) * (1 - alpha)
+    return seen.astype(np.float32)
 
 
 def contrasting_ground(picture: Picture) -> float:

@@ -42,7 +42,7 @@ class PixelGrid:
 def find_grid(picture: Picture) -> PixelGrid | None:
     """Return the pixel grid, or None if the edges follow none.
 
-    CPU: 0.3 s for 256 px.
+    CPU: 0.5 s for 512 px, 0.9 s for 1024 px; call it in a thread.
     """
     colour = picture.astype(np.float32)
     colour[..., :3] *= colour[..., 3:] / 255

@@ -128,7 +128,8 @@ def _laplacian(plane: Levels) -> Levels:
 def _immerkaer(plane: Levels) -> Levels:
     p = np.pad(plane, 1, mode="edge")
     rows = p[:-2] - 2 * p[1:-1] + p[2:]
-    return rows[:, :-2] - 2 * rows[:, 1:-1] + rows[:, 2:]
+    result: Levels = rows[:, :-2] - 2 * rows[:, 1:-1] + rows[:, 2:]
+    return result
 
 
 def _range(plane: Levels, radius: int) -> Levels:
@@ -142,4 +143,5 @@ def _range(plane: Levels, radius: int) -> Levels:
         cut = [(w, slice(None)) if axis == 0 else (slice(None), w) for w in windows]
         high = np.fmax.reduce([tall[c] for c in cut])
         low = np.fmin.reduce([flat[c] for c in cut])
-    return high - low
+    result: Levels = high - low
+    return result

@@ -27,7 +27,7 @@ def technical_checks(
 ) -> tuple[Check, ...]:
     """Run the checks that `spec` asks for, in a fixed order.
 
-    CPU: 0.15 s for 512 px, 0.6 s for 1024 px; call it in a thread from async code.
+    CPU: 0.15 s for 512 px, 0.4 s for 1024 px; call it in a thread from async code.
 
     Args:
         picture: H x W x 4.
