@@ -236,7 +236,7 @@ NAMES = ("fox", "flamingo", "car", "cat", "robot", "knight", "rocket", "mushroom
          "lighthouse", "bicycle", "donut", "wizard", "chest", "turtle", "balloon", "guitar", "panda",
          "airplane", "crown", "rose", "ufo", "bear", "trophy", "gift", "pirate_ship", "candle",
          "butterfly", "camera")  # fmt: skip
-"""Forty sprites, taken from the vocabulary before any was measured on a background."""
+"""Forty sprites. Fox, flamingo, car and ghost were among those looked at while the flood was tuned."""
 
 
 def on_backdrop(kind: str, index: int, *, size_px: int = 256) -> tuple[np.ndarray, np.ndarray]:
