@@ -54,6 +54,8 @@ def test_only_settings_modules_read_the_environment():
         ("imagemill.asset.gemini_judge", "google.genai"),
         ("imagemill.style_router", "google.genai"),
         ("imagemill.store.s3", "boto3"),
+        ("imagemill.transparency_rembg", "rembg"),
+        ("imagemill.transparency_u2net", "onnxruntime"),
     ],
 )
 def test_heavy_libraries_are_imported_late(module, heavy):
