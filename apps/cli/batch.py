@@ -18,10 +18,10 @@ from apps.cli.screen import (
     SOME_FAILED,
     STOPPED,
     busy,
-    closing_card,
     live_bar,
     say,
     screen,
+    show_closing,
 )
 from apps.cli.shelf import show_price
 from apps.runs import LocalRuns
@@ -131,7 +131,7 @@ def finish(result: dict[str, Any], *, as_json: bool) -> NoReturn:
     if as_json:
         sys.stdout.write(json.dumps(result, ensure_ascii=False, indent=2) + "\n")
     else:
-        screen.print(closing_card(result, title=result["style_name"]))
+        show_closing(result, title=result["style_name"])
     code = exit_code(result)
     if code == INTERRUPTED:
         screen.print(STOPPED)

@@ -97,6 +97,10 @@ async def _reckoned(given_back: Ids, stays: Ids, *, run_id: str | None) -> Recko
     try:
         done = Reckoning()
         questions = await ledger.open_questions(run_id)
+        if run_id and not questions and await ledger.run(run_id) is None:
+            raise RequestError(
+                f"The ledger knows no run {run_id[:64]}.", remedy="`imagemill runs` lists them."
+            )
         done.found = await look_for_answers(ledger, Spool(settings.home), questions)
         rest = [q.reservation_id for q in questions if q.reservation_id not in done.found]
         for ids, on_the_bill in ((given_back, False), (stays, True)):

@@ -20,7 +20,7 @@ from imagemill.report import money
 from imagemill.resuming import checked_classes
 
 RunArgument = Annotated[
-    str, typer.Argument(help="Id of the run or its first characters; see `imagemill runs`.")
+    str | None, typer.Argument(help="Id of the run or its first characters; see `imagemill runs`.")
 ]
 Resend = Annotated[
     bool, typer.Option("--resend-ambiguous", help="Pay again where an answer was lost.")
@@ -58,7 +58,7 @@ def runs(
 
 
 def resume(
-    run: RunArgument = "",
+    run: RunArgument = None,
     resend_ambiguous: Resend = False,
     max_cost_usd: Budget = None,
     as_json: AsJson = False,
@@ -71,7 +71,7 @@ def resume(
 
 
 def retry(
-    run: RunArgument = "",
+    run: RunArgument = None,
     only: Annotated[
         str, typer.Option(help="Error classes, such as rate_limited,unavailable; all by default.")
     ] = "",
@@ -89,8 +89,12 @@ def retry(
     )
 
 
-def _go_on(name: str, only: tuple[str, ...], *, as_json: bool, **limits: Any) -> None:  # noqa: ANN401
-    found = asyncio.run(_earlier(name))
+def _go_on(name: str | None, only: tuple[str, ...], *, as_json: bool, **limits: Any) -> None:  # noqa: ANN401
+    if name is not None and not name.strip():
+        raise RequestError(
+            "The run's id is empty.", remedy="Leave it out for the newest run that is not complete."
+        )
+    found = asyncio.run(_earlier(name or ""))
     screen.print(f"[dim]· Going on with run {found.id} ({found.state.replace('_', ' ')})[/]")
     with local_runs(found.total) as door:
         result = door.resume({"run": found.id, "only": list(only), **limits})

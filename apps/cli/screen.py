@@ -6,6 +6,7 @@ Everything for people goes to standard error; standard output carries results al
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from functools import wraps
 from pathlib import Path
 from shutil import which
@@ -25,7 +26,6 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bar
 from rich.table import Table
-from rich.text import Text
 
 from imagemill.credits import shares_in_words
 from imagemill.errors import ImagemillError, RequestError, RunStopped
@@ -138,23 +138,28 @@ def closing_card(result: dict[str, Any], *, title: str) -> Group:
     if shares := _shares(result):
         table.add_row("drawn", escape(shares))
     table.add_row("cost", _money(result))
+    if unclear := [each for each in result["results"] if each["status"] == "ambiguous"]:
+        held = sum((Decimal(each["cost_usd"]) for each in unclear), Decimal(0))
+        table.add_row(
+            "in doubt",
+            f"[yellow]{len(unclear)}, ${held} counted as spent[/]: `imagemill reconcile`",
+        )
     if result["seconds"]:
         table.add_row("time", f"{result['seconds']:.1f} s from first request to last image stored")
     if told := _WEBHOOK.get(result.get("webhook", "none")):
         table.add_row("webhook", told)
     colour = "green" if not result["failure_count"] else "yellow"
     panel = Panel(table, title=f"[bold]{escape(title)}", border_style=colour, expand=False)
-    # Not in the panel: a path that is broken by a border cannot be copied.
-    places = [
-        Text(f"  {name}  {result[field]}", overflow="ignore", no_wrap=True)
-        for name, field in (
-            ("contact sheet", "contact_sheet_path"),
-            ("gallery      ", "gallery_path"),
-        )
-        if result[field]
-    ]
     failures = failure_table(result)
-    return Group(panel, *places, *([failures] if failures else []))
+    return Group(panel, *([failures] if failures else []))
+
+
+def show_closing(result: dict[str, Any], *, title: str) -> None:
+    """Print the closing card, then where things are, each path whole, so that it can be copied."""
+    screen.print(closing_card(result, title=title))
+    for name, field in (("contact sheet", "contact_sheet_path"), ("gallery      ", "gallery_path")):
+        if result[field]:
+            screen.print(f"  {name}  {result[field]}", soft_wrap=True, markup=False)
 
 
 _WEBHOOK = {

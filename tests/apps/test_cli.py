@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from apps.cli import app
@@ -192,7 +193,6 @@ def test_the_closing_card_names_failures_by_number():
     """Counts, money, places; an error with brackets in it is shown as it is, and once for all."""
     shown = printed(closing_card(batch_of(good=2, bad=30), title="Pixel Art"))
     assert "2 of 32 made" in shown
-    assert "/g.html" in shown
     assert shown.count("[no] key") == 1
     assert "3-32" in shown
     assert "red fox" not in shown
@@ -265,3 +265,37 @@ def test_ctrl_c_while_everything_is_still_imported_is_quiet(monkeypatch, capsys)
         door.main()
     assert ended.value.code == 130
     assert capsys.readouterr().err == "Stopped before anything was begun.\n"
+
+
+def test_the_closing_words_hold_each_path_whole(capsys, monkeypatch):
+    """A path that is cut or broken by a border cannot be copied; eighty columns are not enough."""
+    from apps.cli import screen as screens
+
+    monkeypatch.setattr(screens, "screen", Console(stderr=True, width=80))
+    result = batch_of(good=1, bad=0)
+    result["gallery_path"] = "/home/somebody/" + "long-folder/" * 12 + "g.html"
+    screens.show_closing(result, title="Pixel Art")
+    assert result["gallery_path"] in capsys.readouterr().err
+
+
+def test_lost_answers_have_their_price_on_the_card():
+    """How many, what is counted for them, and the command that settles them."""
+    result = batch_of(good=1, bad=1)
+    result["results"][1] |= {"status": "ambiguous", "cost_usd": "0.0426"}
+    shown = " ".join(printed(closing_card(result, title="Pixel Art")).split())
+    assert "1, $0.0426 counted as spent: `imagemill reconcile`" in shown
+
+
+@pytest.mark.parametrize("command", ["resume", "retry"])
+def test_an_empty_id_is_not_the_newest_run(cli, command):
+    """`imagemill resume "$RUN"` with RUN unset must not pay for another run."""
+    refused = cli(command, "")
+    assert refused.exit_code == 2
+    assert "id is empty" in refused.stderr
+
+
+def test_a_run_that_the_ledger_does_not_know_is_not_a_clean_book(cli):
+    """A slip in the id must not read as: nothing is open."""
+    refused = cli("reconcile", "--run", "nonsense")
+    assert refused.exit_code == 2
+    assert "knows no run nonsense" in refused.stderr
