@@ -18,8 +18,8 @@ from blocks.webhook import load_endpoint
 from imagemill.cost import Estimate, dearest, estimate
 from imagemill.intake import ReferenceImage, load_reference
 from imagemill.ledger import Ledger, RunRow, open_ledger
-from imagemill.ledger.database import ledger_exists
 from imagemill.ledger.holder import holder
+from imagemill.ledger.reading import ledger_exists
 from imagemill.netguard import Guard
 from imagemill.prompt import find_style
 from imagemill.providers.base import Capabilities

@@ -14,7 +14,7 @@ from apps.cli.screen import out, screen
 from blocks.settings import Settings
 from imagemill.errors import RequestError
 from imagemill.ledger import RunRow, open_ledger
-from imagemill.ledger.database import ledger_exists
+from imagemill.ledger.reading import ledger_exists
 from imagemill.ledger.values import Money
 from imagemill.report import money
 from imagemill.resuming import checked_classes

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 
 from sqlalchemy import Connection, func, or_, select
+from sqlalchemy.engine import make_url
 
 from imagemill.ledger.schema import charges, reservations
 from imagemill.ledger.values import Money
@@ -64,3 +66,10 @@ def paid_keys(
         )
         found.update(connection.execute(query).scalars())
     return found
+
+
+def ledger_exists(url: str) -> bool:
+    """Tell whether there is a ledger to ask, without making one. A server is taken to have one."""
+    parsed = make_url(url)
+    is_file = parsed.get_backend_name() == "sqlite" and parsed.database
+    return Path(parsed.database or "").is_file() if is_file else True
