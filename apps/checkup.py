@@ -6,8 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from apps.flow_runs import waiting_for_a_worker
 from apps.leftovers import find_leftovers
+from apps.prefect_server import running_prefect
 from apps.services.lifecycle import status
+from blocks.segmenters import u2netp_installed
 from blocks.settings import Settings
 from imagemill.errors import ImagemillError
 from imagemill.ledger import open_ledger
@@ -35,11 +38,15 @@ def checkup(settings: Settings) -> list[Finding]:
         ("ledger", _ledger),
         ("object store", _store),
         ("gemini key", _key),
+        ("cut-outs", _cut_outs),
     ]
     findings = [_guarded(name, check, settings) for name, check in checks] + _services(settings)
     if any(finding.level == "bad" and finding.what == "ledger" for finding in findings):
         return findings
-    return [*findings, _guarded("left behind", _left_behind, settings)]
+    more = [_guarded("left behind", _left_behind, settings)]
+    if url := running_prefect(settings):
+        more.append(_guarded("deployments", lambda _: _deployments(url), settings))
+    return [*findings, *more]
 
 
 def _guarded(what: str, check: Callable[[Settings], Finding], settings: Settings) -> Finding:
@@ -94,6 +101,13 @@ def _key(settings: Settings) -> Finding:
     return Finding("note", "gemini key", "not set", remedy)
 
 
+def _cut_outs(settings: Settings) -> Finding:
+    if u2netp_installed(settings):
+        return Finding("ok", "cut-outs", f"plain grounds and u2netp ({settings.segmenter_weights})")
+    remedy = "`make setup-cutout` adds u2netp for busy grounds (27 MB, once)."
+    return Finding("note", "cut-outs", "plain grounds only", remedy)
+
+
 def _services(settings: Settings) -> list[Finding]:
     found = []
     for row in status(settings):
@@ -102,6 +116,14 @@ def _services(settings: Settings) -> list[Finding]:
         remedy = row.note or ("" if good else starts)
         found.append(Finding("ok" if good else "note", row.name, f"{row.state} {row.url}", remedy))
     return found
+
+
+def _deployments(url: str) -> Finding:
+    waiting = asyncio.run(waiting_for_a_worker(url))
+    if not waiting:
+        return Finding("ok", "deployments", "no run waits for a worker")
+    found = f"{_some(waiting, 'run')} of a deployment waiting for a worker"
+    return Finding("note", "deployments", found, "`imagemill up` runs one; keep it running.")
 
 
 def _left_behind(settings: Settings) -> Finding:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from decimal import Decimal
 
+from apps.flow_runs import mark_crashed
 from apps.prefect_server import running_prefect, speaking_to
 from apps.slots import StuckLimit, release, stuck_limits
 from blocks.settings import Settings
@@ -62,25 +63,28 @@ async def free_leftovers(settings: Settings) -> AsyncIterator[str]:
     Raises:
         ImagemillError: the ledger or the Prefect server refuses.
     """
-    ledger = open_ledger(settings.ledger_url)
+    ledger, url = open_ledger(settings.ledger_url), running_prefect(settings)
     try:
         spool = Spool(settings.home)
         for left in await ledger.left_open():
             yield f"reservation {left.reservation_id} {_of(left)}: {await _settled(ledger, spool, left)}"
         for run in await ledger.left_running():
-            marked = await ledger.give_up_run(run)
-            yield f"run {run.id}: " + (
-                "crashed; the same batch again finishes it, paying nothing twice"
-                if marked
-                else "it shows life again, and is left alone"
-            )
+            yield f"run {run.id}: {await _given_up(ledger, run, url)}"
         # Looked for last: runs given up a moment ago hold no slots any more.
         for limit in await _stuck(ledger, settings):
-            with speaking_to(running_prefect(settings)):
+            with speaking_to(url):
                 await release(limit)
             yield f"limit {limit.name}: {limit.slots} slots released; nobody alive held them"
     finally:
         ledger.close()
+
+
+async def _given_up(ledger: Ledger, run: RunRow, url: str) -> str:
+    if not await ledger.give_up_run(run):
+        return "it shows life again, and is left alone"
+    marked = url and await mark_crashed(url, run.id)
+    where = "crashed, in Prefect too" if marked else "crashed"
+    return f"{where}; the same batch again finishes it, paying nothing twice"
 
 
 def _of(left: Question) -> str:

@@ -64,6 +64,26 @@ class LocalRuns:
 
         return self._run(generate_images_batch, fields)
 
+    def pack(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Run the pack flow with these parameters and return its result as a dict.
+
+        Raises:
+            ImagemillError: the pack cannot be made as asked; nothing was sent.
+        """
+        from flows.pack import generate_pack
+
+        return self._run(generate_pack, fields)
+
+    def route(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Make a prompt of a text and return how it was found.
+
+        Raises:
+            ImagemillError: it cannot be made; what was billed is in the ledger.
+        """
+        from flows.route import route_text
+
+        return self._run(route_text, fields)
+
     def resume(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Go on with an earlier run and return the result of the whole batch.
 

@@ -1,5 +1,7 @@
 """Providers as blocks: forms that an operator fills in and that build the ground floor's parts."""
 
+from typing import TYPE_CHECKING
+
 from prefect.blocks.core import Block
 from pydantic import Field, SecretStr
 
@@ -7,6 +9,9 @@ from blocks.saved import no_such_block, saved_block
 from blocks.settings import Settings
 from imagemill.providers import split_name
 from imagemill.providers.base import ImageProvider
+
+if TYPE_CHECKING:
+    from imagemill.providers.gemini import GeminiWords
 
 
 class Gemini(Block):
@@ -55,6 +60,28 @@ class Gemini(Block):
             catalog=catalog,
             default_model=self.default_model or catalog.named("gemini")[0],
         )
+
+    def words(self, settings: Settings, model: str = "") -> "GeminiWords":
+        """Return a text model by the same key, with the images' address; "" is the default one.
+
+        Raises:
+            UnsupportedRequest: no such text model.
+        """
+        from imagemill.catalog import load_catalog
+        from imagemill.providers.gemini import Endpoint, GeminiWords
+        from imagemill.providers.gemini.words import DEFAULT_TEXT_MODEL
+
+        endpoint = Endpoint(
+            api_key=self.api_key.get_secret_value(), base_url=self.base_url,
+            vertexai=self.vertexai, project=self.project, location=self.location,
+        )  # fmt: skip
+        catalog = load_catalog(settings.catalog_file)
+        return GeminiWords(endpoint, model=model or DEFAULT_TEXT_MODEL, catalog=catalog)
+
+    @property
+    def has_key(self) -> bool:
+        """Whether somebody could be asked with what is configured."""
+        return bool(self.api_key.get_secret_value().strip() or (self.vertexai and self.project))
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Gemini":
@@ -109,6 +136,18 @@ class Sketch(Block):
 
 
 PROVIDER_BLOCKS: dict[str, type[Gemini] | type[Sketch]] = {"gemini": Gemini, "sketch": Sketch}
+
+
+async def gemini_block(name: str, settings: Settings) -> Gemini:
+    """Return the Gemini block of a name, or the one that the environment makes.
+
+    Raises:
+        RequestError: nobody saved a block of that name.
+    """
+    block = await saved_block(Gemini, name)
+    if block is None and name != "default":
+        raise no_such_block("gemini", name)
+    return block or Gemini.from_settings(settings)
 
 
 async def load_provider(name: str, settings: Settings) -> ImageProvider:

@@ -18,7 +18,7 @@ from imagemill.pacing import pacer_of
 from imagemill.planning import plan
 from imagemill.prompt import Style
 from imagemill.providers.base import Capabilities, ImageProvider
-from imagemill.request import BatchRequest
+from imagemill.request import BatchRequest, ImageRequest
 from imagemill.routing import Route, route_names
 
 
@@ -29,8 +29,12 @@ async def open_routes(
     *,
     settings: Settings,
     parts: AsyncExitStack,
+    known: bool = True,
 ) -> tuple[Route, ...]:
     """Return the provider asked for and those of the fallback, closed again with `parts`.
+
+    With `known` False the images are not those of `batch.prompts`: they are thought of on the way
+    (`imagemill.ordering`).
 
     Raises:
         RequestError: one of them is unknown, named twice, or cannot serve the batch; says which.
@@ -42,7 +46,9 @@ async def open_routes(
         try:
             capabilities = provider.capabilities(model)
             sized = _same_size(batch, routes, capabilities)
-            requests = plan(sized, style, capabilities, references=references)
+            requests: Sequence[ImageRequest] = ()
+            if known:
+                requests = plan(sized, style, capabilities, references=references)
         except UnsupportedRequest as error:
             if not routes:
                 raise

@@ -9,8 +9,10 @@ import json
 import os
 import pwd
 import secrets
+import sys
 import tempfile
 from base64 import b64encode
+from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,14 @@ def default_home() -> Path:
     return Path(tempfile.gettempdir()) / f"imagemill-{os.getuid()}"
 
 
+WEIGHTS = "u2netp.onnx"
+
+
+def shared_weights() -> Path:
+    """Return where `make setup-cutout` puts the weights: beside the runtime that loads them."""
+    return Path(sys.prefix) / "share" / "imagemill" / WEIGHTS
+
+
 class Settings(BaseSettings):
     """Every variable imagemill reads, all optional. See docs/configuration.md.
 
@@ -45,6 +55,10 @@ class Settings(BaseSettings):
         database_url: Where the ledger lives; SQLite in `home` by default.
         s3_*: The object store; the embedded one by default.
         reference_roots: Folders that reference images may be read from, joined as in PATH.
+        words_*: A text model at an OpenAI-compatible address that judges and refines assets; prices
+            in USD per million tokens, needed unless it runs on this machine or its network.
+        u2netp_file: Weights of the segmenter; by default `models/u2netp.onnx` in `home`, else those of
+            `make setup-cutout`.
         gateway_url: Address of the re-signing route that artifacts in the Prefect UI use.
     """
 
@@ -68,6 +82,12 @@ class Settings(BaseSettings):
     webhook_secret: SecretStr = SecretStr("")
     webhook_private_hosts: str = ""
     reference_roots: str = ""
+    words_base_url: str = ""
+    words_model: str = ""
+    words_api_key: SecretStr = SecretStr("")
+    words_input_usd_per_million: Decimal | None = None
+    words_output_usd_per_million: Decimal | None = None
+    u2netp_file: Path | None = None
     google_api_key: SecretStr = Field(default=SecretStr(""), validation_alias="GOOGLE_API_KEY")
     gemini_api_key: SecretStr = Field(default=SecretStr(""), validation_alias="GEMINI_API_KEY")
     google_gemini_base_url: str = Field(default="", validation_alias="GOOGLE_GEMINI_BASE_URL")
@@ -76,6 +96,12 @@ class Settings(BaseSettings):
     def services(self) -> dict[str, dict[str, Any]]:
         """What `imagemill up` recorded in `services.json`; empty when nothing was started."""
         return read_json(self.home / "services.json")
+
+    @property
+    def segmenter_weights(self) -> Path:
+        """Where the weights of u2netp lie, if they do: named, in the home, or with this Python."""
+        own = self.u2netp_file or self.home / "models" / WEIGHTS
+        return own if self.u2netp_file or own.is_file() else shared_weights()
 
     @property
     def ledger_url(self) -> str:

@@ -15,6 +15,7 @@ from blocks.routes import key_problems, open_routes
 from blocks.settings import Settings
 from blocks.store import load_store
 from blocks.webhook import load_endpoint
+from imagemill.bills import recall_bills
 from imagemill.cost import Estimate, dearest, estimate
 from imagemill.intake import ReferenceImage, load_reference
 from imagemill.ledger import Ledger, RunRow, open_ledger
@@ -77,6 +78,7 @@ async def open_workshop(
             folder=output_dir or settings.home / "runs" / opening.run_id,
         )  # fmt: skip
         await pin_to_paid(shop)
+        await recall_bills(shop)
         for route, problem in problems:
             shop.refuse(route, problem)
         if opening.only:

@@ -49,6 +49,7 @@ class Play:
         """Play side by side what may; then, alone, what breaks the shared services."""
         task = self.progress.add_task(self.database, total=len(self.rows))
         together = [row for row in self.rows if not row.alone]
+        together.sort(key=lambda row: not row.long)  # first: others find room beside them
         with ThreadPoolExecutor(self.lanes) as lanes:
             pending: set[Future[None]] = {lanes.submit(self._one, row, task) for row in together}
             while pending:
@@ -104,16 +105,19 @@ class Play:
         return merged(self.done[row.name] for row in self.rows if row.name in self.done)
 
 
-def chosen_rows(database: str, *, kills: int, only: list[str]) -> list[Row]:
+def chosen_rows(database: str, *, kills: int, only: list[str], full: bool) -> list[Row]:
     """Return the rows of a database; `only` names rows, or the beginning of their names."""
     rows = [*kill_rows(kills), *PROVIDER_ROWS, *PLACE_ROWS, *TWIN_ROWS]
     rows = [row for row in rows if row.database in {"", database}]
+    rows = [row for row in rows if full or only or not row.long]
     return [row for row in rows if not only or any(row.name.startswith(name) for name in only)]
 
 
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m chaos", description=__doc__)
-    parser.add_argument("--full", action="store_true", help="SQLite and PostgreSQL, 200 kills")
+    parser.add_argument(
+        "--full", action="store_true", help="SQLite and PostgreSQL, 200 kills, stalls of 60 s"
+    )
     parser.add_argument("--seed", type=int, help="replay the random choices of a run")
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help="these rows")
     parser.add_argument("--kills", type=int, help="kill -9 so many times on each database")
@@ -152,7 +156,7 @@ def played(given, databases: list[str], *, seed: int, kills: int) -> Iterator[Se
         say = lambda line: progress.console.print(f"  {line}", style="dim")  # noqa: E731
         with Site(folder, say=say, postgres="postgresql" in databases) as site:
             for database in databases:
-                rows = chosen_rows(database, kills=kills, only=given.only)
+                rows = chosen_rows(database, kills=kills, only=given.only, full=given.full)
                 play = Play(site, database, rows, seed, given.lanes, progress)
                 began = time.monotonic()
                 play.run()

@@ -44,6 +44,19 @@ def s3_away(stage: Stage) -> None:
     _in_the_middle(stage, stage.s3_line.gone, stage.s3_line.back, broken_s=6)
 
 
+def s3_away_a_minute(stage: Stage) -> None:
+    """Longer than uploads are retried: what is paid waits here, and the same batch brings it."""
+    stage.fake.script(latency_s=0.4)
+    prompts = stage.batch(IMAGES)
+    run = stage.start(prompts)
+    stage.middle(run)
+    stage.s3_line.gone()
+    stage.until(lambda: False, of=None, within_s=60)
+    stage.s3_line.back()
+    stage.ended(run)
+    stage.finish(prompts)
+
+
 def s3_away_to_the_end(stage: Stage) -> None:
     _in_the_middle(stage, stage.s3_line.gone, stage.s3_line.back, broken_s=None)
 
@@ -150,6 +163,7 @@ PLACE_ROWS = [
     Row("s3-refusing", "S3 refusing (403)", s3_refusing),
     Row("s3-slow", "S3 slow (0.5 s and more)", s3_slow),
     Row("s3-away", "S3 gone for 6 s and back", s3_away),
+    Row("s3-minute", "S3 gone for 60 s and back", s3_away_a_minute, long=True),
     Row("s3-gone", "S3 gone to the end of the run", s3_away_to_the_end),
     Row("disk-full", "Disk full on the spool", disk_full),
     Row("ledger-locked", "Ledger locked by another writer", ledger_locked, database="sqlite"),

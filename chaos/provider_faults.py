@@ -16,6 +16,7 @@ class Row:
     Attributes:
         alone: No other row may run meanwhile: it breaks what they share.
         database: The only one it makes sense on; "" for both.
+        long: It takes more than a minute: played with `--full`, or when it is named.
     """
 
     name: str
@@ -23,6 +24,7 @@ class Row:
     play: Callable[[Stage], None]
     alone: bool = False
     database: str = ""
+    long: bool = False
 
 
 def scripted(
@@ -43,17 +45,53 @@ def scripted(
     return Row(name, title, play)
 
 
+STALL_S = 60.0
+
+
 def stall(stage: Stage) -> None:
-    """Answers that never come. The time-out is lowered as an operator would: by a catalog file."""
-    catalog = stage.folder / "catalog.toml"
-    catalog.write_text('[models."gemini-nano-banana-2.1"]\ntimeout_s = 2\n')
-    stage.environment["IMAGEMILL_CATALOG_FILE"] = str(catalog)
+    """Answers that never come."""
+    _timeout(stage, 2)
     stage.fake.script(faults=[{"kind": "stall", "nth": stage.rng.sample(range(2, IMAGES), 6)}])
     prompts = stage.batch(IMAGES)
     stage.ended(stage.start(prompts))
     stage.fake.script(faults=[])
     stage.finish(prompts)
     stage.notes.append("answers stall for ever; time-out lowered to 2 s")
+
+
+def stall_answered(stage: Stage) -> None:
+    """Answers that take a minute, within the time-out as it is shipped: waited for, paid once."""
+    prompts = _stalled(stage)
+    if stage.first != IMAGES:
+        stage.problems.append(f"{IMAGES - (stage.first or 0)} answers were not waited for")
+    stage.finish(prompts)
+    stage.notes.append(f"six answers take {STALL_S:.0f} s; time-out as shipped (120 s)")
+
+
+def stall_given_up(stage: Stage) -> None:
+    """Answers that take a minute and are waited for half of it: billed to nobody who listens."""
+    _timeout(stage, STALL_S / 2)
+    prompts = _stalled(stage)
+    stage.until(lambda: not stage.fake.stats.in_flight, of=None, within_s=STALL_S)
+    stage.finish(prompts)
+    stage.notes.append(f"six answers take {STALL_S:.0f} s; time-out {STALL_S / 2:.0f} s")
+
+
+def _stalled(stage: Stage) -> list[str]:
+    """Run a batch in which six answers come a minute late."""
+    late = stage.rng.sample(range(2, IMAGES), 6)
+    stage.fake.script(faults=[{"kind": "slow", "nth": late, "latency_s": STALL_S}])
+    prompts = stage.batch(IMAGES)
+    stage.ended(stage.start(prompts))
+    stage.fake.script(faults=[])
+    return prompts
+
+
+def _timeout(stage: Stage, timeout_s: float) -> None:
+    """Lower the time-out as an operator would: by a catalog file."""
+    catalog = stage.folder / "catalog.toml"
+    catalog.write_text(f'[models."gemini-nano-banana-2.1"]\ntimeout_s = {timeout_s}\n')
+    stage.environment["IMAGEMILL_CATALOG_FILE"] = str(catalog)
 
 
 def safety(stage: Stage) -> None:
@@ -115,6 +153,8 @@ PROVIDER_ROWS = [
     scripted("bad-image", "Truncated image", {"kind": "truncated_image"}),
     scripted("html", "HTML instead of JSON", {"kind": "html"}, {"kind": "html_error"}),
     Row("stall", "Answers that stall", stall),
+    Row("minute-answered", "Answers after 60 s, waited for", stall_answered, long=True),
+    Row("minute-given-up", "Answers after 60 s, given up at 30 s", stall_given_up, long=True),
     Row("safety", "Safety blocks", safety),
     Row("key-revoked", "Key revoked in mid-run", key_revoked),
     Row("unreachable", "Provider unreachable for 3 s", unreachable),

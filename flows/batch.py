@@ -3,6 +3,8 @@
 from asyncio import gather
 from typing import Any
 
+from prefect.utilities.annotations import quote
+
 from blocks.workshop import Opening, open_workshop
 from flows.form import (
     AspectRatio,
@@ -131,7 +133,8 @@ async def made(batch: BatchRequest, opening: Opening) -> BatchResult:
     ):
         await draw_images(shop)
         result = await publish(shop.run.id)
-        _, told = await gather(show(result), announce(result))
+        whole: Any = quote(result)  # so that Prefect does not look for futures in every image
+        _, told = await gather(show(whole), announce(whole))
     return result.model_copy(update={"webhook": told})
 
 

@@ -24,7 +24,7 @@ MAX_SEED = 2**31 - 1
 MAX_REFERENCES = 14
 
 
-def _titled(
+def titled(
     title: str,
     *tabs: dict[str, Any],
     **bounds: Any,  # noqa: ANN401 - what pydantic.Field takes
@@ -39,14 +39,14 @@ def _titled(
     return Field(json_schema_extra=shown, **bounds)
 
 
-def _tab(title: str, kind: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON Schema
+def tab(title: str, kind: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON Schema
     """Return one way to fill a field in; its title is the tab's."""
     return {"title": title, "type": kind, **more}
 
 
 Prompts = Annotated[
     list[Annotated[str, Field(min_length=1, max_length=MAX_PROMPT_CHARS)]],
-    _titled(
+    titled(
         "Prompts",
         min_length=1,
         max_length=MAX_PROMPTS,
@@ -55,26 +55,26 @@ Prompts = Annotated[
 ]
 StyleName = Annotated[
     str,
-    _titled(
+    titled(
         "Style",
-        _tab("From the shelf", "string", enum=list(shelf())),
-        _tab("Your own", "string"),
+        tab("From the shelf", "string", enum=list(shelf())),
+        tab("Your own", "string"),
         min_length=1,
         max_length=60,
     ),
 ]
-MaxConcurrent = Annotated[int, _titled("At once", ge=1, le=MAX_CONCURRENT)]
+MaxConcurrent = Annotated[int, titled("At once", ge=1, le=MAX_CONCURRENT)]
 ProviderName = Annotated[
     str,
-    _titled(
+    titled(
         "Provider",
-        _tab("Built in", "string", enum=list(KINDS)),
-        _tab("Saved block", "string"),
+        tab("Built in", "string", enum=list(KINDS)),
+        tab("Saved block", "string"),
         examples=["gemini", "sketch", "gemini/team"],
     ),
 ]
-ModelName = Annotated[str, _titled("Model", max_length=200)]
-StoreName = Annotated[str, _titled("Store", max_length=200)]
+ModelName = Annotated[str, titled("Model", max_length=200)]
+StoreName = Annotated[str, titled("Store", max_length=200)]
 AspectRatio = Annotated[
     Literal[
         "1:1",
@@ -92,63 +92,63 @@ AspectRatio = Annotated[
         "1:8",
         "8:1",
     ],
-    _titled("Aspect ratio"),
+    titled("Aspect ratio"),
 ]
-Size = Annotated[Literal["", "256", "512", "1K", "2K", "4K"], _titled("Size")]
+Size = Annotated[Literal["", "256", "512", "1K", "2K", "4K"], titled("Size")]
 Seed = Annotated[
     int | None,
-    _titled(
+    titled(
         "Seed",
-        _tab("Any", "null"),
-        _tab("Fixed", "integer", minimum=0, maximum=MAX_SEED),
+        tab("Any", "null"),
+        tab("Fixed", "integer", minimum=0, maximum=MAX_SEED),
         ge=0,
         le=MAX_SEED,
     ),
 ]
-Samples = Annotated[int, _titled("Images per prompt", ge=1, le=MAX_SAMPLES)]
-NegativePrompt = Annotated[str, _titled("Avoid", max_length=4_000)]
+Samples = Annotated[int, titled("Images per prompt", ge=1, le=MAX_SAMPLES)]
+NegativePrompt = Annotated[str, titled("Avoid", max_length=4_000)]
 SafetyLevel = Annotated[
-    Literal["block_none", "block_few", "block_some", "block_most"], _titled("Safety filter")
+    Literal["block_none", "block_few", "block_some", "block_most"], titled("Safety filter")
 ]
 References = Annotated[
     list[str] | None,
-    _titled(
+    titled(
         "Reference images",
-        _tab("None", "null"),
-        _tab("List", "array", items={"type": "string"}, maxItems=MAX_REFERENCES),
+        tab("None", "null"),
+        tab("List", "array", items={"type": "string"}, maxItems=MAX_REFERENCES),
         max_length=MAX_REFERENCES,
     ),
 ]
-Webhook = Annotated[str, _titled("Webhook", max_length=2_000)]
-OutputDir = Annotated[str, _titled("Output folder", max_length=1_000)]
-ReuseWithin = Annotated[int, _titled("Reuse within (s)", ge=0, le=31_536_000)]
-ResendAmbiguous = Annotated[bool, _titled("Resend ambiguous")]
+Webhook = Annotated[str, titled("Webhook", max_length=2_000)]
+OutputDir = Annotated[str, titled("Output folder", max_length=1_000)]
+ReuseWithin = Annotated[int, titled("Reuse within (s)", ge=0, le=31_536_000)]
+ResendAmbiguous = Annotated[bool, titled("Resend ambiguous")]
 Budget = Annotated[
     Decimal | None,
-    _titled(
+    titled(
         "Budget (USD)",
-        _tab("None", "null"),
-        _tab("At most", "number", minimum=0),
+        tab("None", "null"),
+        tab("At most", "number", minimum=0),
         ge=0,
         le=MAX_BUDGET_USD,
     ),
 ]
-DryRun = Annotated[bool, _titled("Dry run")]
-RunName = Annotated[str, _titled("Run", max_length=64)]
+DryRun = Annotated[bool, titled("Dry run")]
+RunName = Annotated[str, titled("Run", max_length=64)]
 OnlyClasses = Annotated[
     list[str] | None,
-    _titled(
-        "Only these failures", _tab("All", "null"), _tab("List", "array", items={"type": "string"})
+    titled(
+        "Only these failures", tab("All", "null"), tab("List", "array", items={"type": "string"})
     ),
 ]
 Fallback = Annotated[
     list[str] | None,
-    _titled(
+    titled(
         "Fallback",
-        _tab("None", "null"),
-        _tab("List", "array", items={"type": "string"}, maxItems=MAX_FALLBACK),
+        tab("None", "null"),
+        tab("List", "array", items={"type": "string"}, maxItems=MAX_FALLBACK),
         max_length=MAX_FALLBACK,
         examples=[["gemini/backup", "sketch"]],
     ),
 ]
-StyleLock = Annotated[bool, _titled("Style lock")]
+StyleLock = Annotated[bool, titled("Style lock")]

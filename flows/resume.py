@@ -2,11 +2,16 @@
 
 from typing import Any
 
+from blocks.studio import ASSETS, PACK
 from blocks.workshop import Opening, earlier_run
+from flows.asset import made as made_assets
 from flows.batch import made
 from flows.form import Budget, OnlyClasses, ResendAmbiguous, RunName
-from flows.outcome import batch_flow, outcome
-from imagemill.resuming import checked_classes, resumed_batch
+from flows.outcome import batch_flow, ended, outcome
+from flows.pack import made as made_pack
+from imagemill.asset.order import resumed_order
+from imagemill.pack.planning import resumed_pack
+from imagemill.resuming import Limits, checked_classes, resumed_batch
 from tasks.naming import deployment_name, run_id
 
 
@@ -28,13 +33,21 @@ async def resume_run(
             keeps the run's own budget.
 
     Returns:
-        As generate_images_batch does, for all images of the batch.
+        As generate_images_batch does, for all images of the batch; as generate_assets does, for
+        all assets of a run of assets, and as generate_pack does for a pack or an animation;
+        those go on as a whole (without `only`).
 
     Raises:
         RequestError: no such run, it is at work, or no such error class; nothing was sent.
     """
     classes = checked_classes(only or ())
     earlier = await earlier_run(run)
-    batch = resumed_batch(earlier, resend_ambiguous=resend_ambiguous, max_cost_usd=max_cost_usd)
     opening = Opening(run_id(), deployment_name(), continues=earlier.id, only=classes)
-    return outcome(await made(batch, opening))
+    limits = Limits(resend_ambiguous=resend_ambiguous, max_cost_usd=max_cost_usd)
+    if earlier.kind == PACK:
+        pack = await made_pack(resumed_pack(earlier, limits, only=classes), opening)
+        return ended(pack.assets.batch, pack.to_json(), noun="assets")
+    if earlier.kind == ASSETS:
+        result = await made_assets(resumed_order(earlier, limits, only=classes), opening)
+        return ended(result.batch, result.to_json(), noun="assets")
+    return outcome(await made(resumed_batch(earlier, limits), opening))

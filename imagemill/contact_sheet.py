@@ -8,13 +8,15 @@ comes inside Pillow; it knows ASCII only, so a prompt in another script is left 
 
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import cache
 from io import BytesIO
 from math import ceil
 from threading import Lock
+from typing import NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
 
-from imagemill.preview import PREVIEW_PX, open_thumbnail
+from imagemill.preview import PREVIEW_PX, open_thumbnail, size_of
 from imagemill.report import class_in_words, costs_in_words, counts_in_words, latin
 from imagemill.request import ImageResult
 from imagemill.sheet_layout import SMALL_CELL_PX, Layout, layout_of, title_px
@@ -31,7 +33,12 @@ _TONES = {
 
 
 def _font(px: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(max(9, round(px)))
+    return _font_of(max(9, round(px)))
+
+
+@cache
+def _font_of(px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(px)
 
 
 def _cut(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> str:
@@ -154,13 +161,17 @@ def _draw_picture(sheet: Image.Image, layout: Layout, index: int, picture: Image
     ImageDraw.Draw(sheet).rectangle(frame, outline=HAIR)
 
 
-def _size(path: str | None) -> tuple[int, int] | None:
-    """Return width and height of a picture in pixels, None if there is no readable one."""
-    try:
-        with Image.open(path or "") as picture:
-            return picture.size
-    except (OSError, ValueError, Image.DecompressionBombError):
-        return None
+class _Hung(NamedTuple):
+    """What a picture on the sheet was drawn from: another outcome is drawn anew."""
+
+    digest: str | None
+    words: str
+    reused: bool
+    size: tuple[int, int]
+
+
+def _hung(result: ImageResult, size: tuple[int, int]) -> _Hung:
+    return _Hung(result.sha256, result.prompt, result.reused, size)
 
 
 class ContactSheet:
@@ -182,33 +193,29 @@ class ContactSheet:
         self._first = Lock()
         self._layout: Layout | None = None
         self._sheet: Image.Image | None = None
-        self._hung: dict[int, str] = {}
+        self._hung: dict[int, _Hung] = {}
 
-    def hang(self, index: int, digest: str, path: str, preview_path: str | None = None) -> None:
-        """Scale a picture and put it in its place; CPU: 1 to 4 ms from a preview.
+    def hang(self, result: ImageResult) -> None:
+        """Scale an image's picture, put it in its place and name it; CPU: 1 to 4 ms.
 
         Never raises: what cannot be read now is tried again by `png`.
-
-        Args:
-            index: Its place, counted from 0.
-            digest: Of the picture's bytes, to know it by later.
-            path: The picture's file.
-            preview_path: A copy of at most 480 px, if there is one.
         """
-        if index >= self._number:
+        index, size = result.index, size_of(result.local_path)
+        if index >= self._number or size is None or result.local_path is None:
             return
         with self._first:
-            if self._layout is None and (size := _size(path)):
+            if self._layout is None:
                 self._layout = layout_of([size] * self._number, self._columns, self._cell_px)
                 self._sheet = _blank(self._layout)
             sheet, layout = self._sheet, self._layout
         if sheet is None or layout is None:
             return
-        picture = _scaled(path, preview_path, layout.cell)
+        picture = _scaled(result.local_path, result.preview_path, layout.cell)
         # A picture higher than its row would stand over its neighbour.
         if picture and picture.height <= layout.row_heights[index // layout.columns]:
             _draw_picture(sheet, layout, index, picture)
-            self._hung[index] = digest
+            _draw_caption(sheet, layout, layout.corner(index), result)
+            self._hung[index] = _hung(result, size)
 
     def png(
         self,
@@ -227,12 +234,15 @@ class ContactSheet:
             spent_usd: What the run spent by the ledger's word; default the sum of the results.
         """
         shown = results[:MAX_CELLS]
-        layout = layout_of(
-            [_size(result.local_path) if result.success else None for result in shown],
-            self._columns,
-            self._cell_px,
+        sizes = [
+            self._hung[at].size if at in self._hung else size_of(result.local_path)
+            for at, result in enumerate(shown)
+        ]
+        layout = layout_of(sizes, self._columns, self._cell_px)
+        right = all(
+            at < len(shown) and shown[at].success and _hung(shown[at], hung.size) == hung
+            for at, hung in self._hung.items()
         )
-        right = all(_digest(shown, at) == digest for at, digest in self._hung.items())
         sheet = self._sheet if right and layout == self._layout else None
         if sheet is None:
             sheet, self._hung = _blank(layout), {}
@@ -242,7 +252,7 @@ class ContactSheet:
         for at, result in enumerate(shown):
             if at not in self._hung:
                 _draw_cell(sheet, layout, at, result)
-            _draw_caption(sheet, layout, layout.corner(at), result)
+                _draw_caption(sheet, layout, layout.corner(at), result)
         self._layout = self._sheet = None  # the words are on it: it is not drawn upon again
         self._hung = {}
         out = BytesIO()
@@ -253,11 +263,6 @@ class ContactSheet:
 
 def _blank(layout: Layout) -> Image.Image:
     return Image.new("RGB", (layout.width, layout.height), PAPER)
-
-
-def _digest(shown: Sequence[ImageResult], index: int) -> str | None:
-    """Return the digest of the picture that belongs at `index`, None if none does."""
-    return shown[index].sha256 if index < len(shown) and shown[index].success else None
 
 
 def _draw_cell(sheet: Image.Image, layout: Layout, index: int, result: ImageResult) -> None:

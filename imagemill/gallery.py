@@ -8,7 +8,7 @@ Without JavaScript every image and fact is still there.
 import base64
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -61,7 +61,8 @@ class _Frame:
 
 
 @cache
-def _environment() -> Environment:
+def page_environment() -> Environment:
+    """Return where the templates of our pages are, everything escaped."""
     return Environment(
         loader=PackageLoader("imagemill", "templates"),
         autoescape=True,
@@ -71,7 +72,7 @@ def _environment() -> Environment:
     )
 
 
-def _inline(name: str) -> tuple[Markup, str]:
+def inline_file(name: str) -> tuple[Markup, str]:
     """Return a script or style of ours, and its source expression for the policy."""
     text = (resources.files("imagemill") / "templates" / name).read_text("utf-8")
     digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
@@ -151,8 +152,7 @@ def _brief(image: ImageResult) -> str:
     return " · ".join([money(image.cost_usd), duration(image.seconds)])
 
 
-def _frame(image: ImageResult, *, side_px: int, quality: int, folder: Path | None) -> _Frame:
-    preview = _preview(image, side_px, quality)
+def _frame(image: ImageResult, preview: _Preview | None, *, folder: Path | None) -> _Frame:
     why = "preview missing" if image.success and preview is None else class_in_words(image)
     prompt = " ".join(image.prompt.split())
     alt = prompt if len(prompt) <= _ALT_CHARS else prompt[:_ALT_CHARS] + "…"
@@ -206,21 +206,44 @@ def gallery_page(
         preview_px: Longest side of the embedded pictures; default 960 for a few images, down to
             160 for more than 500.
     """
+    return _page(result, _previews(result, preview_px), title=title, beside=beside)
+
+
+def gallery_pages(result: BatchResult, *, beside: Path) -> tuple[str, str]:
+    """Return the page for the store, and the one for the folder `beside`; see `gallery_page`.
+
+    Thumbnails are made once for both.
+    """
+    previews = list(_previews(result))
+    return _page(result, previews), _page(result, previews, beside=beside)
+
+
+def _previews(result: BatchResult, preview_px: int = 0) -> Iterator[_Preview | None]:
     number = len(result.results)
     steps = ((side, quality) for most, side, quality in _PREVIEWS if number <= most)
     side_px, quality = next(steps, _PREVIEW_MANY)
-    style, style_source = _inline("gallery.css")
-    script, script_source = _inline("gallery.js")
-    return _environment().get_template("gallery.html.jinja").render(
+    return (_preview(image, preview_px or side_px, quality) for image in result.results)
+
+
+def _page(
+    result: BatchResult,
+    previews: Iterable[_Preview | None],
+    *,
+    title: str = "",
+    beside: Path | None = None,
+) -> str:
+    style, style_source = inline_file("gallery.css")
+    script, script_source = inline_file("gallery.js")
+    return page_environment().get_template("gallery.html.jinja").render(
         title=title or result.style_name or "Gallery",
         label=drawers_label(result),
         result=result,
         totals=_totals(result),
         filters=_filters(result),
-        dense=number > DENSE_FROM,
+        dense=len(result.results) > DENSE_FROM,
         frames=(
-            _frame(image, side_px=preview_px or side_px, quality=quality, folder=beside)
-            for image in result.results
+            _frame(image, preview, folder=beside)
+            for image, preview in zip(result.results, previews, strict=True)
         ),
         style=style,
         script=script,

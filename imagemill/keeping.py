@@ -38,7 +38,7 @@ async def kept(
     above = await shop.ledger.paid(reservation_id, spooled.payment)
     shop.unsettled.settled(reservation_id)
     if above:
-        shop.stopped = shop.stopped or _billed_above(spooled.payment, above)
+        shop.stopped = shop.stopped or _billed_above(spooled.payment, ask, above)
     path = await asyncio.to_thread(shop.spool.shelve, spooled)
     paid = Reused(
         **dict(spooled.payment),
@@ -48,11 +48,13 @@ async def kept(
     return paid, path
 
 
-def _billed_above(payment: Payment, account: Account) -> BudgetExceeded:
+def _billed_above(payment: Payment, ask: Ask, account: Account) -> BudgetExceeded:
+    """Name what does not change any more: what is spent grows by the answers still on their way."""
     return BudgetExceeded(
-        f"The provider billed ${payment.cost_usd} for an image, more than its worst case in the "
-        f"catalog; ${account.spent_usd} is spent of a ceiling of ${account.cap_usd}.",
-        remedy="Nothing more is sent. Correct the model's price in your catalog file, then resume.",
+        f"The provider billed ${payment.cost_usd} for an image that ${ask.worst_case_usd} was held "
+        f"for, more than its worst case in the catalog: the ceiling of ${account.cap_usd} is passed.",
+        remedy="Nothing more is sent. Correct the model's price in your catalog file, then resume "
+        "under a higher ceiling.",
     )
 
 
@@ -126,12 +128,10 @@ async def stored(shop: Workshop, paid: Reused, path: Path) -> None:
         await shop.store.put_file(paid.artifact, path)
 
 
-def shown(shop: Workshop, index: int, paid: Reused, path: Path) -> Path | None:
-    """Make the preview and hang it on the contact sheet, while the next picture is waited for."""
+def previewed(shop: Workshop, paid: Reused, path: Path) -> str | None:
+    """Make the small copy, while the next picture is waited for; return where it lies."""
     preview = shop.spool.preview(paid.artifact, path)
-    small = str(preview) if preview else None
-    shop.sheet.hang(index, paid.artifact.digest, str(path), small)
-    return preview
+    return str(preview) if preview else None
 
 
 def handed_out(shop: Workshop, index: int, paid: Reused, path: Path) -> Path:

@@ -6,6 +6,7 @@ An attempt that starts over finds what is paid and only finishes it.
 import asyncio
 import time
 from collections.abc import Awaitable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,7 +17,7 @@ from imagemill.errors import (
     KeyHeld,
 )
 from imagemill.failing import judge, lost, record_failure
-from imagemill.keeping import handed_out, kept, local_file, shown, stored
+from imagemill.keeping import handed_out, kept, local_file, previewed, stored
 from imagemill.ledger import Ask, Granted, Orphaned, Reused
 from imagemill.orphans import settle_orphan
 from imagemill.request import ImageResult
@@ -33,7 +34,7 @@ HELD_POLL_S = 0.5
 async def make_image(shop: Workshop, index: int, *, attempt: int = 1) -> ImageResult:
     """Make one image of the run, or find that it is paid already, and store it.
 
-    Costs at most `capabilities.worst_case_usd`, and nothing when the key is paid.
+    Costs at most what is held for it (`Route.worst_case_usd`) as a rule, and nothing when the key is paid.
 
     Raises:
         ImagemillError: `retryable` says whether calling again may help; what the attempt did to
@@ -41,13 +42,21 @@ async def make_image(shop: Workshop, index: int, *, attempt: int = 1) -> ImageRe
     """
     paid, path = await _paid_image(shop, index, attempt=attempt)
     _, preview = await asyncio.gather(
-        stored(shop, paid, path), asyncio.to_thread(shown, shop, index, paid, path)
+        stored(shop, paid, path), asyncio.to_thread(previewed, shop, paid, path)
     )
     place = await asyncio.to_thread(handed_out, shop, index, paid, path)
-    result = made_result(shop, index, paid, attempt=attempt, path=place)
-    result = result.model_copy(update={"preview_path": str(preview) if preview else None})
-    await shop.ledger.keep_item(shop.run.id, result, store=shop.store.name)
+    result = made_result(shop, index, paid, attempt=attempt, path=place, preview_path=preview)
+    await asyncio.gather(
+        shop.ledger.keep_item(shop.run.id, result, store=shop.store.name),
+        asyncio.to_thread(shop.sheet.hang, result),
+    )
     return result
+
+
+async def is_paid(shop: Workshop, index: int) -> bool:
+    """Tell whether `make_image` would find this image paid. Holds and sends nothing."""
+    ask = _ask(shop, some_route(shop.open_routes, index), index, attempt=1)
+    return await shop.ledger.reused(ask) is not None
 
 
 async def _paid_image(shop: Workshop, index: int, *, attempt: int) -> tuple[Reused, Path]:
@@ -104,16 +113,21 @@ async def _asked_once(
     overlap the next request. Returns what is left to wait for: the keeping of an answer, or the
     file of a paid one.
     """
-    async with shop.slot(route):
+    async with shop.slot(route) as alone:
         if shop.stopped or some_route(shop.open_routes, index) is not route:
             return None  # stopped, fallen ill or pinned while this image waited
+        if shop.goes_alone(route) and not alone:
+            return None  # it billed too much while this image waited
         with route.breaker.turn() as turn:
             ask, answer = await _reserved_or_settled(shop, route, index, attempt=attempt)
             if isinstance(answer, Granted):
                 granted = answer.reservation_id
                 keeping = await _answered(shop, route, index, ask, granted, turn=turn)
         shop.pin(route)
-    return _to_the_end(keeping) if isinstance(answer, Granted) else _with_file(shop, answer)
+        if isinstance(answer, Granted) and alone and shop.capped:
+            with suppress(ImagemillError):  # raised below
+                await to_the_end(keeping)  # the next one goes when this one's bill is booked
+    return to_the_end(keeping) if isinstance(answer, Granted) else _with_file(shop, answer)
 
 
 async def _with_file(shop: Workshop, paid: Reused) -> tuple[Reused, Path]:
@@ -158,15 +172,17 @@ async def _reserved_or_settled(
 ) -> tuple[Ask, Granted | Reused]:
     ask = _ask(shop, route, index, attempt=attempt)
     try:
-        answer = await _reserved(shop, ask)
-    except BudgetExceeded:
+        answer = await reserved(shop, ask)
+    except BudgetExceeded as error:
         shop.attempts[index] = attempt - 1
+        if route.dearness > 1:
+            error.remedy = f"{route.id} billed more than its price in the catalog. {error.remedy}"
         raise
     shop.attempts[index] = attempt
     shop.asked[index] = route
     if isinstance(answer, Orphaned):
         await _settle_orphan(shop, index, answer)
-        answer = await _reserved(shop, ask)
+        answer = await reserved(shop, ask)
     if isinstance(answer, Orphaned):
         raise KeyHeld("An unfinished attempt at this image is being settled elsewhere.")
     if isinstance(answer, Granted):
@@ -174,7 +190,7 @@ async def _reserved_or_settled(
     return ask, answer
 
 
-async def _reserved(shop: Workshop, ask: Ask) -> Granted | Reused | Orphaned:
+async def reserved(shop: Workshop, ask: Ask) -> Granted | Reused | Orphaned:
     """Ask the ledger; money granted to somebody who is cancelled meanwhile is given back."""
     asking = asyncio.ensure_future(shop.ledger.reserve(ask))
     try:
@@ -199,7 +215,7 @@ def _ask(shop: Workshop, route: Route, index: int, *, attempt: int) -> Ask:
         deployment=shop.run.deployment,
         provider=route.name,
         model=request.model,
-        worst_case_usd=route.capabilities.worst_case_usd(request),
+        worst_case_usd=route.worst_case_usd(index),
         attempt=attempt,
         reuse_within_s=shop.batch.reuse_within_s,
         resend_ambiguous=shop.batch.resend_ambiguous,
@@ -225,13 +241,17 @@ async def _answered(
     started = time.monotonic()
     shop.sending()
     try:
-        generated = await route.provider.generate(route.requests[index], shop.references)
+        generated = await route.provider.generate(route.requests[index], shop.references_of(index))
+        # Before anything waits: whoever is asked for next is held at no less.
+        route.billed(index, generated.cost_usd, held_usd=ask.worst_case_usd)
         await shop.desk.acquire()
     except asyncio.CancelledError:
         # The request may be on the wire: nobody can say that it is not billed.
         await asyncio.shield(lost(shop, route, reservation_id, error_class="cancelled"))
         raise
     except ImagemillError as error:
+        if error.cost_usd > ask.worst_case_usd:
+            route.billed(index, error.cost_usd, held_usd=ask.worst_case_usd)
         judge(shop, route, index, error, attempt=ask.attempt, turn=turn)
         await record_failure(shop, reservation_id, error)
         raise
@@ -246,7 +266,7 @@ async def _answered(
     return asyncio.create_task(keeping)
 
 
-async def _to_the_end(step: asyncio.Task[T]) -> T:
+async def to_the_end(step: asyncio.Task[T]) -> T:
     """Await a step that money hangs on; a cancellation waits for it."""
     try:
         return await asyncio.shield(step)

@@ -41,6 +41,15 @@ def fitted(size: tuple[int, int], box_px: int) -> tuple[int, int]:
     return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
 
 
+def size_of(path: str | None) -> tuple[int, int] | None:
+    """Return width and height of a picture in pixels, None if there is no readable one."""
+    try:
+        with Image.open(path or "") as picture:
+            return picture.size
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return None
+
+
 def open_thumbnail(path: str | Path, box_px: int, *, enlarge: bool = False) -> Image.Image | None:
     """Return the picture at `path` within a square of `box_px`, or None if it cannot be read.
 

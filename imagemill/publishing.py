@@ -2,14 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
 from imagemill.credits import drawers_label
 from imagemill.delivering import outbox_row
 from imagemill.errors import RunStopped
-from imagemill.gallery import gallery_page
+from imagemill.gallery import gallery_pages
 from imagemill.ledger.values import OutboxRow, RunState
 from imagemill.report import manifest
 from imagemill.request import BatchResult, ImageRequest
@@ -42,12 +42,16 @@ async def publish_run(shop: Workshop) -> BatchResult:
         StoreError: the store did not take them; the images themselves are stored already.
     """
     result = await result_of(shop)
-    sheet, (gallery, record) = await asyncio.gather(
-        asyncio.to_thread(_sheet, shop, result), asyncio.to_thread(_texts, shop, result)
-    )
-    await asyncio.gather(_written(shop, sheet), _written(shop, gallery))
-    await _written(shop, record)
+    await asyncio.gather(_shown(shop, _sheet, result), _shown(shop, _gallery, result))
+    await _shown(shop, _record, result)
     return result
+
+
+async def _shown(
+    shop: Workshop, drawn: Callable[[Workshop, BatchResult], Page], result: BatchResult
+) -> None:
+    """Draw a page in a thread of its own, then write it while others are still being drawn."""
+    await _written(shop, await asyncio.to_thread(drawn, shop, result))
 
 
 async def unpublished(shop: Workshop) -> BatchResult:
@@ -108,14 +112,14 @@ def _sheet(shop: Workshop, result: BatchResult) -> Page:
     return Page(SHEET, "image/png", data)
 
 
-def _texts(shop: Workshop, result: BatchResult) -> tuple[Page, Page]:
-    """Return gallery and manifest; drawn beside the sheet, in another thread."""
-    stored, beside = gallery_page(result), gallery_page(result, beside=shop.folder)
+def _gallery(shop: Workshop, result: BatchResult) -> Page:
+    stored, beside = gallery_pages(result, beside=shop.folder)
+    return Page(GALLERY, "text/html", stored.encode(), beside.encode())
+
+
+def _record(shop: Workshop, result: BatchResult) -> Page:
     record = json.dumps(manifest(result, _all_requests(shop)), ensure_ascii=False, indent=1)
-    return (
-        Page(GALLERY, "text/html", stored.encode(), beside.encode()),
-        Page(MANIFEST, "application/json", record.encode()),
-    )
+    return Page(MANIFEST, "application/json", record.encode())
 
 
 def _all_requests(shop: Workshop) -> Iterator[ImageRequest]:

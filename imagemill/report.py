@@ -51,6 +51,11 @@ _MARKDOWN_SIGNS = str.maketrans({sign: f"\\{sign}" for sign in "\\`*_{}[]<>()#!|
 _URL_SIGNS = str.maketrans({sign: f"%{ord(sign):02X}" for sign in " ()<>\"'\\`|\n\r\t"})
 
 
+def escaped(text: str) -> str:
+    """Return `text` so that Markdown shows its signs instead of obeying them."""
+    return text.translate(_MARKDOWN_SIGNS)
+
+
 def latin(text: str) -> str:
     """Return `text` in the letters the contact sheet's font has, accents dropped; "" if words would go.
 

@@ -10,7 +10,13 @@ from imagemill.workshop import Workshop
 
 
 def made_result(
-    shop: Workshop, index: int, paid: Reused, *, attempt: int, path: Path
+    shop: Workshop,
+    index: int,
+    paid: Reused,
+    *,
+    attempt: int,
+    path: Path,
+    preview_path: str | None = None,
 ) -> ImageResult:
     """Return the result of an image that lies at `path` and in the store, and who drew it."""
     request, artifact = shop.requests[index], paid.artifact
@@ -25,6 +31,7 @@ def made_result(
         provider=paid.provider,
         model=paid.model,
         local_path=str(path),
+        preview_path=preview_path,
         url=shop.store.url(artifact),
         sha256=artifact.digest,
         media_type=artifact.media_type,

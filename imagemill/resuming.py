@@ -1,6 +1,7 @@
 """Going on with a run that ended: which images are asked for again, and which are left as they are."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 
 from imagemill.errors import ImagemillError, RequestError
@@ -9,12 +10,21 @@ from imagemill.planning import checked_batch
 from imagemill.request import BatchRequest, ImageResult
 
 
-def resumed_batch(
-    run: RunRow, *, resend_ambiguous: bool = False, max_cost_usd: Decimal | None = None
-) -> BatchRequest:
-    """Return a run's batch as it was asked for, with what may differ this time.
+@dataclass(frozen=True)
+class Limits:
+    """What may differ when a run is gone on with.
 
-    `max_cost_usd` replaces the run's own budget when it is given.
+    Attributes:
+        resend_ambiguous: Whether to pay again where an answer was lost.
+        max_cost_usd: Replaces the run's own budget; None keeps it.
+    """
+
+    resend_ambiguous: bool = False
+    max_cost_usd: Decimal | None = None
+
+
+def resumed_batch(run: RunRow, limits: Limits = Limits()) -> BatchRequest:
+    """Return a run's batch as it was asked for, with what may differ this time.
 
     Raises:
         RequestError: the run's request cannot be read by this version, or a limit is not one.
@@ -26,8 +36,10 @@ def resumed_batch(
             f"What run {run.id} was asked for cannot be read.",
             remedy="Start the batch itself again; what is paid is reused within its window.",
         ) from None
-    cap = asked["max_cost_usd"] if max_cost_usd is None else max_cost_usd
-    return checked_batch(**{**asked, "resend_ambiguous": resend_ambiguous, "max_cost_usd": cap})
+    cap = asked["max_cost_usd"] if limits.max_cost_usd is None else limits.max_cost_usd
+    return checked_batch(
+        **{**asked, "resend_ambiguous": limits.resend_ambiguous, "max_cost_usd": cap}
+    )
 
 
 def checked_classes(names: Iterable[str]) -> tuple[str, ...]:

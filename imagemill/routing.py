@@ -6,6 +6,7 @@ Decisions only; what goes over them is in `making`.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 from imagemill.breaker import CircuitBreaker
 from imagemill.errors import (
@@ -17,6 +18,7 @@ from imagemill.errors import (
     RateLimited,
     RequestError,
 )
+from imagemill.ledger.bills import stepped
 from imagemill.pacing import Pacer
 from imagemill.providers import split_name
 from imagemill.providers.base import Capabilities, ImageProvider
@@ -43,19 +45,24 @@ class Route:
 
     Attributes:
         name: As the asker names it: `gemini`, or `gemini/team` for a saved block.
-        requests: The run's images as this model is asked for them, in input order.
+        requests: The run's images as this model is asked for them, in input order. Who thinks of
+            images on the way adds them to the routes of a run alike (`ordering`).
         refused: Why this run asks it nothing more, or None.
         tries: By image, how often it failed here.
+        dearness: The highest bill seen, as a multiple of the catalog's worst case; 1 or more.
+        proven: Whether its newest bill stayed within what was held for it.
     """
 
     name: str
     provider: ImageProvider
     capabilities: Capabilities
-    requests: tuple[ImageRequest, ...]
+    requests: Sequence[ImageRequest]
     pacer: Pacer
     breaker: CircuitBreaker
     refused: ImagemillError | None = None
     tries: Counter[int] = field(default_factory=Counter)
+    dearness: Decimal = Decimal(1)
+    proven: bool = False
 
     @property
     def id(self) -> str:
@@ -65,6 +72,17 @@ class Route:
     def may_try(self, index: int) -> bool:
         """Whether this image was not given up here."""
         return self.refused is None and self.tries[index] < TRIES_A_ROUTE
+
+    def worst_case_usd(self, index: int) -> Decimal:
+        """Return what to hold for an image: the catalog's word, corrected by the bills that came."""
+        return self.capabilities.worst_case_usd(self.requests[index]) * self.dearness
+
+    def billed(self, index: int, usd: Decimal, *, held_usd: Decimal) -> None:
+        """Remember what an image was billed: the next ones are held at no less."""
+        catalog = self.capabilities.worst_case_usd(self.requests[index])
+        if usd > held_usd and catalog:
+            self.dearness = max(self.dearness, stepped(usd / catalog))
+        self.proven = usd <= held_usd
 
     def failed(self, index: int, *, attempt: int) -> None:
         """Count a failed try; on its last attempt an image has nothing left to wait for here."""

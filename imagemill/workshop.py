@@ -5,7 +5,7 @@ Tasks find theirs by run id, because live parts never cross a task border.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -42,6 +42,7 @@ class Progress:
     failed: int
     reused: int
     last: ImageResult | None = None
+    noun: str = "images"
 
 
 class Unsettled:
@@ -89,8 +90,13 @@ class Workshop:
         attempts: By image, how often it was tried.
         asked: By image, who was asked last.
         pinned: The one route of a style-locked group, once one of its images is there.
+        capped: Whether a ceiling holds for this run, so that a bill must be seen before many go.
+        scout: Held by the one image that goes alone.
+        references: Pictures that every image is guided by, but for those of `own_references`.
+        own_references: By image, those that only it is guided by.
         carried: By image, what an earlier run says of it and this one leaves alone.
         unsettled: Reservations whose outcome is not written yet.
+        under_way: Set once a request is out or an image has its result.
         sheet: The contact sheet, which every picture is hung on as soon as it is stored.
     """
 
@@ -114,9 +120,12 @@ class Workshop:
     attempts: dict[int, int] = field(default_factory=dict)
     asked: dict[int, Route] = field(default_factory=dict)
     pinned: Route | None = None
+    capped: bool = False
     scout: asyncio.Lock = field(default_factory=asyncio.Lock)
+    own_references: dict[int, tuple[bytes, ...]] = field(default_factory=dict)
     carried: dict[int, ImageResult] = field(default_factory=dict)
     unsettled: Unsettled = field(default_factory=Unsettled)
+    under_way: asyncio.Event = field(default_factory=asyncio.Event)
     progress: Progress = field(init=False)
     sheet: ContactSheet = field(init=False)
 
@@ -139,9 +148,13 @@ class Workshop:
         return self.routes[0].capabilities
 
     @property
-    def requests(self) -> tuple[ImageRequest, ...]:
-        """The images, as the asked model is asked for them."""
-        return self.routes[0].requests
+    def requests(self) -> Sequence[ImageRequest]:
+        """The images, as the asked model is asked for them; may grow. None where words are asked for."""
+        return self.routes[0].requests if self.routes else ()
+
+    def references_of(self, index: int) -> tuple[bytes, ...]:
+        """Return the pictures that an image is guided by, in the order they are sent."""
+        return self.own_references.get(index, self.references)
 
     @property
     def pacer(self) -> Pacer:
@@ -176,21 +189,29 @@ class Workshop:
             return 0.0
         return self.last_stored_at - self.first_sent_at
 
+    def goes_alone(self, route: Route) -> bool:
+        """Whether the next image of `route` is asked for with no other beside it.
+
+        Until a style-locked group has its first image: two at once might be drawn by two models.
+        While a ceiling holds and the newest bill of `route` is not known, or was above what was
+        held for it: several at once might all pass the ceiling.
+        """
+        return (self.locked and self.pinned is None) or (self.capped and not route.proven)
+
     @asynccontextmanager
-    async def slot(self, route: Route) -> AsyncIterator[None]:
+    async def slot(self, route: Route) -> AsyncIterator[bool]:
         """Hold one of the run's places on the wire, at the provider's pace.
 
-        Until a style-locked group has its first image it goes one by one: two at once might be
-        drawn by two models.
+        Yields whether it is held alone, because it `goes_alone`.
         """
-        if self.locked and self.pinned is None:
+        if self.goes_alone(route):
             async with self.scout:
-                if self.pinned is None:
+                if self.goes_alone(route):
                     async with self.slots, route.pacer.turn():
-                        yield
+                        yield True
                     return
         async with self.slots, route.pacer.turn():
-            yield
+            yield False
 
     def lower_to(self, places: int) -> None:
         """Allow fewer requests on the wire than were asked for; called before the first is sent."""
@@ -200,10 +221,12 @@ class Workshop:
         """A request goes out now."""
         if self.first_sent_at is None:
             self.first_sent_at = time.monotonic()
+        self.under_way.set()
 
     def count(self, result: ImageResult) -> Progress:
         """One more image has its result; tell whoever draws progress."""
         self.last_stored_at = time.monotonic()
+        self.under_way.set()
         before = self.progress
         self.progress = Progress(
             total=before.total,
@@ -212,6 +235,7 @@ class Workshop:
             failed=before.failed + (not result.success),
             reused=before.reused + result.reused,
             last=result,
+            noun=before.noun,
         )
         if listener := on_progress.get():
             listener(self.progress)

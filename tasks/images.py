@@ -54,12 +54,13 @@ async def draw_images(shop: Workshop) -> None:
     """Make all images of a run. Results are in the ledger; a failure is one of them.
 
     The window lets a few more tasks start than may be on the wire, so that one image's upload
-    overlaps the next one's request.
+    overlaps the next one's request; these start when the first request is out.
 
     Raises:
         LedgerError: the ledger took no result any more; what was on the wire came in before.
     """
-    window = asyncio.Semaphore(2 * shop.batch.max_concurrent + UPLOADS_AT_ONCE)
+    window = asyncio.Semaphore(shop.batch.max_concurrent)
+    widening = asyncio.create_task(_widened(shop, window))
     log = get_run_logger()
     broken: list[LedgerError] = []
 
@@ -78,11 +79,20 @@ async def draw_images(shop: Workshop) -> None:
             result.status, f" ({result.error_class})" if result.error_class else "",
         )  # fmt: skip
 
-    async with asyncio.TaskGroup() as group:
-        for index in range(len(shop.requests)):
-            group.create_task(one(index))
+    try:
+        async with asyncio.TaskGroup() as group:
+            for index in range(len(shop.requests)):
+                group.create_task(one(index))
+    finally:
+        widening.cancel()
     if broken:
         raise broken[0]
+
+
+async def _widened(shop: Workshop, window: asyncio.Semaphore) -> None:
+    await shop.under_way.wait()
+    for _ in range(shop.batch.max_concurrent + UPLOADS_AT_ONCE):
+        window.release()
 
 
 async def _settled(shop: Workshop, index: int) -> ImageResult:

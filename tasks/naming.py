@@ -32,3 +32,22 @@ def batch_run_name() -> str:
     count *= samples if isinstance(samples := given.get("samples"), int) else 1
     style, provider = (str(given.get(name, ""))[:40] for name in ("style_name", "provider"))
     return f"{count} x {style} by {provider}"
+
+
+def assets_run_name() -> str:
+    """Return `12 assets by gemini`; a name that somebody typed into the form stays."""
+    if (typed := str(flow_run.name or "")) and not _PREFECTS_OWN.fullmatch(typed):
+        return typed
+    given = flow_run.parameters or {}
+    requests = given.get("requests")
+    count = len(requests) if isinstance(requests, list | tuple) else 0
+    return f"{count} assets by {str(given.get('provider', ''))[:40]}"
+
+
+def pack_run_name() -> str:
+    """Return `pack by sketch` or `animation by gemini`; a name that somebody typed stays."""
+    if (typed := str(flow_run.name or "")) and not _PREFECTS_OWN.fullmatch(typed):
+        return typed
+    given = flow_run.parameters or {}
+    what = "animation" if "request" in given else "pack"
+    return f"{what} by {str(given.get('provider', ''))[:40]}"

@@ -26,10 +26,8 @@ REFRESH_S = 1.0
 
 @asynccontextmanager
 async def progress_shown(shop: Workshop) -> AsyncIterator[None]:
-    """Keep a progress artifact up to date while the run draws."""
-    artifact = await acreate_progress_artifact(
-        progress=0.0, key=f"progress-{shop.run.id}", description=_words(shop)
-    )
+    """Keep a progress artifact up to date while the run draws, which does not wait for it."""
+    artifact = asyncio.create_task(_created(shop))
     mirror = asyncio.create_task(_mirror(shop, artifact))
     try:
         yield
@@ -37,12 +35,24 @@ async def progress_shown(shop: Workshop) -> AsyncIterator[None]:
         mirror.cancel()
         with suppress(asyncio.CancelledError):
             await mirror
-        await _write(shop, artifact)
+        if (found := await artifact) is not None:
+            await _write(shop, found)
 
 
-async def _mirror(shop: Workshop, artifact: UUID) -> None:
+async def _created(shop: Workshop) -> UUID | None:
+    try:
+        return await acreate_progress_artifact(
+            progress=0.0, key=f"progress-{shop.run.id}", description=_words(shop)
+        )
+    except Exception as error:
+        get_run_logger().warning("No progress artifact was made: %s", type(error).__name__)
+        return None
+
+
+async def _mirror(shop: Workshop, creating: asyncio.Task[UUID | None]) -> None:
     shown = -1
-    while True:
+    artifact = await asyncio.shield(creating)
+    while artifact is not None:
         await asyncio.sleep(REFRESH_S)
         if shop.progress.completed != shown:
             shown = shop.progress.completed
@@ -59,7 +69,7 @@ async def _write(shop: Workshop, artifact: UUID) -> None:
 
 def _words(shop: Workshop) -> str:
     now = shop.progress
-    return f"{now.completed} of {now.total} images: {now.succeeded} made, {now.failed} failed"
+    return f"{now.completed} of {now.total} {now.noun}: {now.succeeded} made, {now.failed} failed"
 
 
 @task(name="show", cache_policy=NO_CACHE, persist_result=False)
@@ -69,10 +79,10 @@ async def show(result: BatchResult) -> None:
     ours = workshop_of(result.run_id).batch.store == "default"
     gateway = Settings().gateway_url.rstrip("/") if ours else ""
     shown = through_gateway(result, gateway) if gateway else result
-    await acreate_table_artifact(
+    table = acreate_table_artifact(
         table=table_rows(shown), key=f"results-{result.run_id}", description="One row an image."
     )
-    await acreate_markdown_artifact(
+    summary = acreate_markdown_artifact(
         markdown=markdown_summary(
             shown,
             contact_sheet_url=shown.contact_sheet_url,
@@ -82,6 +92,7 @@ async def show(result: BatchResult) -> None:
         key=f"summary-{result.run_id}",
         description=f"{result.success_count} of {result.total} images, {money(result.cost_usd)} spent.",
     )
+    await asyncio.gather(table, summary)
 
 
 def through_gateway(result: BatchResult, gateway: str) -> BatchResult:

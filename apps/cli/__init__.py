@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from apps.cli import batch, budget, demo, reconcile, resume, shelf, webhooks
+from apps.cli import assets, batch, budget, demo, reconcile, resume, route, shelf, webhooks
 from apps.cli import services as local_services
 from apps.cli.screen import guarded
 
@@ -41,6 +41,7 @@ def program(
 
 
 app.command("batch")(guarded(batch.batch))
+app.command("assets")(guarded(assets.assets))
 app.command("runs")(guarded(resume.runs))
 app.command("resume")(guarded(resume.resume))
 app.command("retry")(guarded(resume.retry))
@@ -49,6 +50,7 @@ app.command("demo")(guarded(demo.demo))
 app.command("styles")(guarded(shelf.styles))
 app.command("models")(guarded(shelf.models))
 app.command("estimate")(guarded(shelf.estimate))
+app.command("route")(guarded(route.route))
 app.command("reconcile")(guarded(reconcile.reconcile))
 app.command("up")(guarded(local_services.up))
 app.command("down")(guarded(local_services.down))

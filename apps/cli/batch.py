@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -29,6 +30,9 @@ from apps.services.ensure import ensure_services
 from blocks.settings import Settings
 from imagemill.errors import RunStopped
 from imagemill.intake import load_reference
+from imagemill.ledger import open_ledger
+from imagemill.ledger.holder import holder
+from imagemill.ledger.reading import ledger_exists
 from imagemill.netguard import Guard
 from imagemill.planning import checked_batch
 from imagemill.prompt import find_style
@@ -161,8 +165,29 @@ def local_runs(total: int, more: dict[str, str] | None = None) -> Iterator[Local
     """Find or start the services; runs started in the block move a live bar."""
     with busy("Looking for the local services …") as note:
         services = ensure_services(Settings(), say=say, progress=note)
-    with live_bar(total) as moved:
-        yield LocalRuns({**services.environment(), **(more or {})}, listener=moved, say=say)
+    try:
+        with live_bar(total) as moved:
+            yield LocalRuns({**services.environment(), **(more or {})}, listener=moved, say=say)
+    except KeyboardInterrupt:
+        if doubt := asyncio.run(_in_doubt()):
+            screen.print(doubt)
+        raise
+
+
+async def _in_doubt() -> str:
+    """Say what was torn off when this process was made to stop at once, "" for nothing."""
+    settings = Settings()
+    if not ledger_exists(settings.ledger_url):
+        return ""
+    ledger = open_ledger(settings.ledger_url)
+    try:
+        lost = [each for each in await ledger.open_questions() if each.holder == holder()]
+    finally:
+        ledger.close()
+    held = sum((each.reserved_usd for each in lost), Decimal(0))
+    images = "1 image is" if len(lost) == 1 else f"{len(lost)} images are"
+    told = f"[yellow]{images} in doubt, ${held} counted as spent[/]: `imagemill reconcile`"
+    return told if lost else ""
 
 
 def own_references(references: list[str]) -> dict[str, str]:

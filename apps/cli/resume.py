@@ -9,10 +9,11 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from apps.cli.assets import finish_assets
 from apps.cli.batch import finish, local_runs
 from apps.cli.screen import out, screen
 from blocks.settings import Settings
-from imagemill.errors import RequestError
+from imagemill.errors import AmbiguousOutcome, RequestError
 from imagemill.ledger import RunRow, open_ledger
 from imagemill.ledger.reading import ledger_exists
 from imagemill.ledger.values import Money
@@ -30,6 +31,12 @@ Budget = Annotated[
     typer.Option("--max-cost-usd", min=0, help="Most for the run and what continues it, together."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print only the result, to standard output.")]
+
+LEFT_ALONE = (
+    "[yellow]Nothing is sent for an image whose answer was lost[/]: it may be billed already. Pay for "
+    "another attempt with --resend-ambiguous, or look at the bill and settle it first: "
+    "`imagemill reconcile`."
+)
 
 
 def runs(
@@ -94,11 +101,15 @@ def _go_on(name: str | None, only: tuple[str, ...], *, as_json: bool, **limits: 
         raise RequestError(
             "The run's id is empty.", remedy="Leave it out for the newest run that is not complete."
         )
-    found = asyncio.run(_earlier(name or ""))
+    found, passed = asyncio.run(_earlier(name or ""))
+    for run in passed:
+        screen.print(f"[dim]· Passed over run {run.id[:13]}: it is at work[/]")
+    if AmbiguousOutcome.error_class in only and not limits["resend_ambiguous"]:
+        screen.print(LEFT_ALONE)
     screen.print(f"[dim]· Going on with run {found.id} ({found.state.replace('_', ' ')})[/]")
     with local_runs(found.total) as door:
         result = door.resume({"run": found.id, "only": list(only), **limits})
-    finish(result, as_json=as_json)
+    (finish if found.kind == "batch" else finish_assets)(result, as_json=as_json)
 
 
 def _facts(run: RunRow) -> dict[str, Any]:
@@ -122,12 +133,15 @@ async def _latest(limit: int) -> list[tuple[RunRow, Money]]:
         ledger.close()
 
 
-async def _earlier(name: str) -> RunRow:
+async def _earlier(name: str) -> tuple[RunRow, list[RunRow]]:
+    """Return the run to go on with, and, where none was named, newer ones that are at work."""
     url = Settings().ledger_url
     if not ledger_exists(url):
         raise RequestError("There is no run yet.", remedy="Start one: imagemill batch …")
     ledger = open_ledger(url)
     try:
-        return await ledger.run_to_resume(name)
+        found = await ledger.run_to_resume(name)
+        living = [] if name else await ledger.living_runs()
+        return found, [run for run in living if run.created_at > found.created_at]
     finally:
         ledger.close()

@@ -112,7 +112,8 @@ def live_bar(total: int) -> Iterator[Callable[[Progress], None]]:
             notes.append(f"[cyan]{progress.reused} reused[/]")
         if progress.failed:
             notes.append(f"[red]{progress.failed} not made[/]")
-        bar.update(task, completed=progress.completed, notes=" ".join(notes))
+        whole = max(total, progress.total)  # frames are added on the way
+        bar.update(task, total=whole, completed=progress.completed, notes=" ".join(notes))
 
     status.start()
     try:

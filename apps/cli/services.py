@@ -107,6 +107,7 @@ def doctor(
     slots of Prefect's limits that nobody holds. With --free these are put in order, and it says
     what it did: an answer that lies in the spool is charged, any other is ambiguous (`imagemill
     reconcile`), runs are marked crashed so that the same batch continues them, slots are released.
+    Runs of deployments that no worker takes are shown, too.
     What a living process holds is never touched; one on another machine counts as dead when it has
     been silent for its lease (30 s; a run 60 s).
     """

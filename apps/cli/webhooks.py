@@ -92,7 +92,7 @@ def replay_events(
         for row in rows:
             out.print(f"[{COLOURS[row.state]}]{row.state}[/] {escape(row.event_id)} {_how(row)}")
     else:
-        screen.print("There is nothing to send again.")
+        screen.print(_nothing(asyncio.run(_counts()), dead=dead))
     if any(row.state != "delivered" for row in rows):
         raise typer.Exit(OTHER_TROUBLE)
 
@@ -112,6 +112,26 @@ async def _replayed(event_ids: list[str], *, dead: bool, run_id: str | None) -> 
             return await replay(ledger, endpoint_of, event_ids=event_ids, dead=dead, run_id=run_id)
     finally:
         ledger.close()
+
+
+async def _counts() -> dict[str, int]:
+    ledger = open_ledger(Settings().ledger_url)
+    try:
+        return await ledger.count_events()
+    finally:
+        ledger.close()
+
+
+def _nothing(counts: dict[str, int], *, dead: bool) -> str:
+    """Say why nothing was sent, and what becomes of the events that wait."""
+    pending = counts.get("pending", 0)
+    if not (dead and pending):
+        return "There is nothing to send again."
+    waits = "1 event waits for its" if pending == 1 else f"{pending} events wait for their"
+    return (
+        f"No event is dead; nothing was sent. {waits} next attempt, which `imagemill up` makes. "
+        "`imagemill webhooks replay --run RUN` sends those of a run now."
+    )
 
 
 def _state(said: str) -> EventState | None:

@@ -1,4 +1,4 @@
-"""Gemini looks at the picture and scores five criteria; the weights and the verdict are ours."""
+"""A model with eyes scores five criteria; the weights and the verdict are ours. Gemini, or another."""
 
 import asyncio
 import json
@@ -13,8 +13,7 @@ from imagemill.asset.judge import Checks, told
 from imagemill.asset.judgement import WEIGHTS, Judgement, Metric, Metrics
 from imagemill.asset.request import AssetRequest, StyleGuide
 from imagemill.errors import AnswerLost, ContentBlocked, JudgeFailed
-from imagemill.providers.gemini import GeminiWords
-from imagemill.words import Written
+from imagemill.words import PricedWords, Written
 
 _FENCE = re.compile(r"\s*```(?:json)?\s*(.*?)\s*```\s*", re.DOTALL)
 """Models wrap JSON in a code fence now and then (003, `_extract_json`)."""
@@ -54,10 +53,10 @@ class GeminiJudge:
             no alpha channel. None sends the picture alone.
     """
 
-    def __init__(self, words: GeminiWords, *, checks: Checks | None = None) -> None:
+    def __init__(self, words: PricedWords, *, checks: Checks | None = None) -> None:
         self._words = words
         self._checks = checks
-        self.name = words.model.name
+        self.name = words.name
 
     def worst_case_usd(self, request: AssetRequest, guide: StyleGuide) -> Decimal:
         """Return the most one judgement can bill, in USD: what the loop reserves for it."""

@@ -1,4 +1,4 @@
-"""Gemini rewrites the prompt; what it leaves out of subject and style is put back."""
+"""A text model, Gemini or another, rewrites the prompt; what it leaves out of subject and style is put back."""
 
 from decimal import Decimal
 
@@ -6,7 +6,7 @@ from imagemill.asset.data import as_data, filled, shelf_file
 from imagemill.asset.refiner import MAX_REFINED_CHARS, Feedback, Refined, RuleRefiner
 from imagemill.asset.template import Wording
 from imagemill.errors import AnswerLost, ContentBlocked
-from imagemill.providers.gemini import GeminiWords
+from imagemill.words import PricedWords
 
 MIN_REFINED_CHARS = 40
 """A shorter answer is a remark, not a prompt."""
@@ -26,11 +26,11 @@ class GeminiRefiner:
         max_chars: Longest prompt; at most the image model's own limit.
     """
 
-    def __init__(self, words: GeminiWords, *, max_chars: int = MAX_REFINED_CHARS) -> None:
+    def __init__(self, words: PricedWords, *, max_chars: int = MAX_REFINED_CHARS) -> None:
         self._words = words
         self._rules = RuleRefiner(max_chars=max_chars)
         self.max_chars = max_chars
-        self.name = words.model.name
+        self.name = words.name
 
     def worst_case_usd(self, first: Wording, current: str) -> Decimal:
         """Return the most one refinement can bill, in USD, whatever the feedback says."""

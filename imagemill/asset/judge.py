@@ -10,7 +10,8 @@ from imagemill.asset.request import AssetRequest, StyleGuide
 from imagemill.errors import JudgeFailed
 
 PIXEL_CAP = 89.0
-"""The pixel judge's highest score: below the document's 90, because it never saw the picture."""
+"""The pixel judge's highest score: below the document's 90, because it never saw the picture. Each
+failed check takes a point off it, so that only a picture without a fault has it."""
 
 POINTS_LOST = 25.0
 """What a failed check takes from its metric; our choice: four failures leave nothing."""
@@ -145,10 +146,11 @@ def pixel_judgement(outcomes: Sequence[CheckOutcome]) -> Judgement:
             for name in ("technical_quality", "transparency", "composition")
         },
     )
+    failed = sum(not each.passed for each in outcomes)
     blank = any("blank" in each.name and not each.passed for each in outcomes)
     return Judgement.of(
         metrics,
-        highest=BLANK_CAP if blank else PIXEL_CAP,
+        highest=BLANK_CAP if blank else max(0.0, PIXEL_CAP - failed),
         judge=PixelJudge.name,
         semantic="not assessed",
     )

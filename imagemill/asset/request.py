@@ -37,6 +37,12 @@ _FROZEN = ConfigDict(
     validate_by_alias=True,
 )  # fmt: skip
 
+
+def _said(words: str) -> ConfigDict:
+    """Return the settings of a value, with what a form says of it in the place of the docstring."""
+    return ConfigDict(**_FROZEN, json_schema_extra={"description": words})
+
+
 _NAME = re.compile(r"\w(?:[\w .-]{0,78}\w)?")
 _HEX = re.compile(r"#[0-9A-F]{6}")
 _DENSITY = re.compile(r"[1-9]\d{0,3}x[1-9]\d{0,3}")
@@ -47,7 +53,8 @@ def _path_part(value: str) -> str:
     reserved = value.partition(".")[0].casefold() in _RESERVED
     if not _NAME.fullmatch(value) or ".." in value or reserved:
         raise ValueError(
-            "is part of a file name: letters, digits, '-', '_', '.' and blanks inside, at most 80"
+            "is part of a file name: letters, digits, '-', '_', '.' and blanks inside, at most 80, "
+            "and none of the device names of Windows (CON, NUL, COM1 …)"
         )
     return value
 
@@ -68,7 +75,7 @@ Short = Annotated[str, StringConstraints(strip_whitespace=True, max_length=500)]
 class AssetSize(BaseModel):
     """Width and height of the delivered picture, in pixels."""
 
-    model_config = _FROZEN
+    model_config = _said("Width and height of the delivered picture, in pixels.")
 
     width: Annotated[int, Field(ge=MIN_SIDE_PX, le=MAX_SIDE_PX)] = DEFAULT_SIDE_PX
     height: Annotated[int, Field(ge=MIN_SIDE_PX, le=MAX_SIDE_PX)] = DEFAULT_SIDE_PX
@@ -78,6 +85,10 @@ class AssetSize(BaseModel):
     def _pair(cls, value: Any) -> Any:  # noqa: ANN401 - anything may come in
         if isinstance(value, (list, tuple)) and len(value) == 2:
             return {"width": value[0], "height": value[1]}
+        if not isinstance(value, (dict, AssetSize)):
+            raise ValueError(
+                'is a width and a height in pixels; in a pack 256 or "256x128" will do'
+            )
         return value
 
     @property
@@ -103,16 +114,29 @@ class AssetRequest(BaseModel):
         parameters: Values for the template's gaps; see `imagemill.asset.template`.
     """
 
-    model_config = _FROZEN
+    model_config = _said("One asset: what it shows and where its file goes.")
 
-    id: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=120)]
-    category: PathPart = "sprite"
-    name: PathPart
-    description: Annotated[Words, Field(repr=False)]
+    id: Annotated[
+        str,
+        StringConstraints(strip_whitespace=True, min_length=1, max_length=120),
+        Field(title="Id", description="Yours; the result has it as requestId."),
+    ]
+    category: Annotated[
+        PathPart, Field(description="Folder of the file: sprite, item, ui, background, …")
+    ] = "sprite"
+    name: Annotated[PathPart, Field(description="File name, without suffix.")]
+    description: Annotated[Words, Field(repr=False, description="What the picture shows.")]
     size: AssetSize = AssetSize()
-    purpose: Annotated[Short, Field(repr=False)] = "game asset"
+    purpose: Annotated[Short, Field(repr=False, description="What the game does with it.")] = (
+        "game asset"
+    )
     parameters: Annotated[
-        dict[str, str | int | tuple[str, ...]], Field(max_length=20, repr=False)
+        dict[str, str | int | tuple[str, ...]],
+        Field(
+            max_length=20,
+            repr=False,
+            description="Values for the template, such as pose or facing_direction.",
+        ),
     ] = Field(default_factory=dict)
 
     @property
@@ -124,11 +148,15 @@ class AssetRequest(BaseModel):
 class Constraints(BaseModel):
     """What every asset of a pack must keep to."""
 
-    model_config = _FROZEN
+    model_config = _said("What every asset must keep to.")
 
-    max_colors: Annotated[int, Field(alias="maxColors", ge=2, le=256)] = MAX_COLORS
-    no_text: Annotated[bool, Field(alias="noText")] = True
-    transparent_background: Annotated[bool, Field(alias="transparentBackground")] = True
+    max_colors: Annotated[int, Field(alias="maxColors", title="Most colours", ge=2, le=256)] = (
+        MAX_COLORS
+    )
+    no_text: Annotated[bool, Field(alias="noText", title="No text")] = True
+    transparent_background: Annotated[
+        bool, Field(alias="transparentBackground", title="Transparent background")
+    ] = True
 
 
 class StyleGuide(BaseModel):
@@ -141,17 +169,26 @@ class StyleGuide(BaseModel):
         pixel_density: Base unit of pixel art, width x height.
     """
 
-    model_config = _FROZEN
+    model_config = _said("The look that the assets share.")
 
     art_style: Annotated[
         str,
         StringConstraints(strip_whitespace=True, min_length=1, max_length=60),
-        Field(alias="artStyle"),
+        Field(alias="artStyle", title="Art style", description="pixel_art, hand_drawn or ui."),
     ] = "pixel_art"
     color_palette: Annotated[
-        tuple[HexColor, ...], Field(alias="colorPalette", max_length=MAX_COLORS)
+        tuple[HexColor, ...],
+        Field(
+            alias="colorPalette",
+            title="Palette",
+            description="Colours such as #2D2D2D; pixel art is snapped to them.",
+            max_length=MAX_COLORS,
+        ),
     ] = ()
-    pixel_density: Annotated[str, Field(alias="pixelDensity")] = "32x32"
+    pixel_density: Annotated[
+        str,
+        Field(alias="pixelDensity", title="Pixel density", description="Such as 32x32."),
+    ] = "32x32"
     mood: Annotated[Short, Field(repr=False)] = ""
     constraints: Constraints = Constraints()
 

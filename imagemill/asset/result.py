@@ -5,9 +5,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from imagemill.asset.finishing import Finish
 from imagemill.asset.judgement import Judgement, Score
 from imagemill.asset.request import AssetSize
 from imagemill.errors import ImagemillError
+from imagemill.quality import Check
 
 _FROZEN = ConfigDict(
     frozen=True, hide_input_in_errors=True, validate_by_name=True, validate_by_alias=True,
@@ -26,12 +28,17 @@ class AssetImage(BaseModel):
     format: Literal["png"] = "png"
     size: AssetSize
     file_size: Annotated[int, Field(alias="fileSize", ge=1)]
+    sha256: str | None = None
+    url: str | None = None
+    preview: str | None = None
 
 
 class Iteration(BaseModel):
     """One turn of the loop.
 
     `score` is 0 for a picture whose judgement failed, and `judged` tells that from a bad picture.
+    `cost_usd` is what it had cost when it was made, words included; `generation_time` is 0 for one that was reused.
+    `sha256` names what would be delivered, `original_sha256` the picture as it came; both are kept.
     """
 
     model_config = _FROZEN
@@ -43,10 +50,25 @@ class Iteration(BaseModel):
     suggestions: Annotated[tuple[str, ...], Field(repr=False)] = ()
     judged: bool = True
     cost_usd: Annotated[Decimal, Field(ge=0)] = Decimal(0)
+    refined_by: str = "template"
+    cut_out: str | None = None
+    failed_checks: tuple[str, ...] = ()
+    original_sha256: str = ""
+    sha256: str = ""
 
 
 class AssetMetadata(BaseModel):
-    """How the asset came to be. `iteration`, `score`, `prompt`, `validation` are the best one's."""
+    """How the asset came to be. `iteration`, `score`, `prompt`, `validation` are the best one's.
+
+    Attributes:
+        from_cache: Nothing was sent for it: pictures and answers were paid before.
+        stopped: Why the loop ended, in one word and a sentence: `target: Score 93 of …`.
+        cost_usd: What this run paid for it; 0 from the cache.
+        target_score: Where the loop would have stopped: what the asker wants, or what the judge
+            can give at most.
+        semantic: Whether anybody looked at what the picture shows.
+        checks: Every technical check of what is delivered.
+    """
 
     model_config = _FROZEN
 
@@ -60,6 +82,22 @@ class AssetMetadata(BaseModel):
     validation: Annotated[Judgement | None, Field(repr=False)] = None
     stopped: str = ""
     cost_usd: Annotated[Decimal, Field(ge=0)] = Decimal(0)
+    target_score: Score | None = None
+    judge: str = ""
+    refiner: str = ""
+    semantic: Literal["assessed", "not assessed"] = "not assessed"
+    finish: Finish | None = None
+    checks: tuple[Check, ...] = ()
+    original_sha256: str = ""
+    provider: str = ""
+    model: str = ""
+
+
+def _without_none(data: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in data.items() if value is not None}
+
+
+State = Literal["made", "reused", "failed", "ambiguous", "not_started"]
 
 
 class AssetError(BaseModel):
@@ -72,12 +110,19 @@ class AssetError(BaseModel):
 
 
 class AssetResult(BaseModel):
-    """One asset: an image with its metadata, or an error."""
+    """One asset: an image with its metadata, or an error.
+
+    `state` is finer than `status`: `reused` means that nothing was sent, `not_started` that the
+    budget was used up or the run stopped before, `ambiguous` that a lost answer may be billed.
+    """
 
     model_config = _FROZEN
 
     request_id: Annotated[str, Field(alias="requestId")]
     status: Literal["success", "failed"]
+    state: State | None = None
+    category: str | None = None
+    name: str | None = None
     image: AssetImage | None = None
     metadata: AssetMetadata | None = None
     error: AssetError | None = None
@@ -91,13 +136,16 @@ class AssetResult(BaseModel):
 
     @classmethod
     def failed(
-        cls, request_id: str, error: ImagemillError, *, metadata: AssetMetadata | None = None
-    ) -> "AssetResult":
+        cls, request_id: str, error: ImagemillError, *, metadata: AssetMetadata | None = None,
+        **more: Any,  # noqa: ANN401 - fields of this class
+    ) -> "AssetResult":  # fmt: skip
         """Return the result of an asset that was not made; what was tried stays in `metadata`."""
         told = AssetError(message=str(error), reason=type(error).__name__)
-        return cls(request_id=request_id, status="failed", metadata=metadata, error=told)
+        return cls(request_id=request_id, status="failed", metadata=metadata, error=told, **more)
 
     def to_json(self) -> dict[str, Any]:
         """Return the result in the document's names, without the half that does not apply."""
-        data = self.model_dump(mode="json", by_alias=True)
-        return {name: value for name, value in data.items() if value is not None}
+        data = _without_none(self.model_dump(mode="json", by_alias=True))
+        if data.get("image"):
+            data["image"] = _without_none(data["image"])
+        return data

@@ -161,6 +161,19 @@ def key_color(palette: tuple[str, ...]) -> str:
     return max(KEY_COLORS, key=nearest)
 
 
+def ordered_key(request: AssetRequest, guide: StyleGuide) -> str:
+    """Return the flat background colour that the prompt of a request asks for.
+
+    Raises:
+        UnsupportedRequest: no template for this art style, or wrong `parameters`.
+    """
+    return _key(guide, _parameters(_KINDS[template_kind(request, guide)], request, guide))
+
+
+def _key(guide: StyleGuide, parameters: _Parameters) -> str:
+    return key_color(getattr(parameters, "palette", ()) or guide.color_palette)
+
+
 def _parameters(kind: type[_Parameters], request: AssetRequest, guide: StyleGuide) -> _Parameters:
     own = dict(request.parameters)
     from_guide = {n: v for n, v in _of_guide(guide).items() if n in kind.model_fields}
@@ -210,7 +223,7 @@ def _background(
         return "simple, fitting the subject, calm enough to read the silhouette"
     if alpha == "drawn":
         return "TRANSPARENT (alpha channel)"
-    key = key_color(getattr(parameters, "palette", ()) or guide.color_palette)
+    key = _key(guide, parameters)
     return f"one perfectly flat {key} color, no pattern, no checkerboard, no shadow on it"
 
 

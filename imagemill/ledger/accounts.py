@@ -246,7 +246,7 @@ def _no_room(account: Account, ask: Ask) -> BudgetExceeded:
     else:
         what, remedy = f"The ceiling for {day} (UTC)", "Wait for the next day, or: imagemill budget"
     return BudgetExceeded(
-        f"{what} of {_usd(account.cap_usd)} has no room for an image of up to "
+        f"{what} of {_usd(account.cap_usd)} has no room for a request of up to "
         f"{_usd(ask.worst_case_usd)}: {_usd(account.spent_usd)} spent, "
         f"{_usd(account.reserved_usd)} reserved.",
         remedy=f"{remedy}. Resume the run then; what is made is reused.",

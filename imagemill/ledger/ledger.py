@@ -7,23 +7,25 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from imagemill.ledger import accounts, mailbox, money, reading, runs, settling, shelf
+from imagemill.ledger import accounts, bills, mailbox, money, reading, runs, shelf
+from imagemill.ledger.answers import AnswerBook
 from imagemill.ledger.database import Transactions, open_transactions
+from imagemill.ledger.settling import SettlingBook
 from imagemill.ledger.values import (
     Account,
     Ask,
+    Bills,
     Ceiling,
     EventState,
     Granted,
     Money,
+    Offer,
     Orphaned,
     OutboxRow,
     Payment,
-    Question,
     Reused,
     RunRow,
     RunState,
-    Settlement,
 )
 from imagemill.request import ImageResult
 
@@ -33,7 +35,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class Ledger:
+class Ledger(AnswerBook, SettlingBook):
     """Keys, reservations, charges, runs, events and outbox. Every method is one transaction.
 
     Raises (all methods):
@@ -157,6 +159,10 @@ class Ledger:
         name = accounts.chain_account(lineage)
         return await self._db.run(lambda c: accounts.find(c, name))
 
+    async def billed_lately(self, run: RunRow, offers: Sequence[Offer]) -> list[Bills] | None:
+        """Return what each offer was billed lately; None when no ceiling holds for `run`."""
+        return await self._db.run(lambda c: bills.recalled(c, run, offers, now=self.now()))
+
     async def beat(self, run_id: str) -> None:
         """Say that a run is alive, and its reservations with it."""
 
@@ -261,32 +267,6 @@ class Ledger:
     async def update_event(self, row: OutboxRow) -> None:
         """Write back what a delivery attempt changed."""
         await self._db.run(lambda c: mailbox.update_row(c, row))
-
-    async def open_questions(self, run_id: str | None = None) -> list[Question]:
-        """Return every ambiguous reservation, oldest first."""
-        return await self._db.run(lambda c: settling.open_questions(c, run_id))
-
-    async def settle(self, reservation_id: int, *, billed: bool) -> Settlement:
-        """Write down whether a lost answer was billed; see `settling.settle`."""
-        return await self._db.run(
-            lambda c: settling.settle(c, reservation_id, billed=billed, now=self.now())
-        )
-
-    async def left_open(self) -> list[Question]:
-        """Return reservations that dead or silent processes hold open."""
-        return await self._db.run(lambda c: settling.left_open(c, now=self.now()))
-
-    async def left_running(self) -> list[RunRow]:
-        """Return runs marked running with nobody there."""
-        return await self._db.run(lambda c: settling.left_running(c, now=self.now()))
-
-    async def living_runs(self) -> list[RunRow]:
-        """Return runs that are running, as far as anybody can tell."""
-        return await self._db.run(lambda c: settling.living(c, now=self.now()))
-
-    async def give_up_run(self, run: RunRow) -> bool:
-        """Mark a run crashed that has nobody any more; False when it showed life meanwhile."""
-        return await self._db.run(lambda c: settling.give_up(c, run, now=self.now()))
 
     def close(self) -> None:
         """Finish what is under way and close the database."""

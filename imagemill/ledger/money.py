@@ -13,8 +13,6 @@ from sqlalchemy import (
     Row,
     and_,
     func,
-    insert,
-    literal,
     select,
     text,
     update,
@@ -26,12 +24,12 @@ from imagemill.ledger import accounts
 from imagemill.ledger.holder import is_dead
 from imagemill.ledger.schema import artifacts, charges, insert_once, reservations
 from imagemill.ledger.shelf import find_artifact
+from imagemill.ledger.statements import CHARGE, LIVE_ROWS, RESERVE, closing
 from imagemill.ledger.values import Account, Ask, Granted, Orphaned, Payment, Reused
 
 LEASE = timedelta(seconds=30)
 """How long a reservation is believed without a heartbeat, when its holder is on another machine."""
 
-_LIVE = ("open", "charged", "ambiguous")
 _LATE = ("open", "ambiguous", "resent", "settled")
 """What an outcome may still close: a process that was silent for its lease was taken for dead, and
 its answer may come after somebody sent the image again, or settled it. It is the truth then."""
@@ -80,13 +78,8 @@ def _one_at_a_time(connection: Connection, keys: Sequence[str]) -> None:
 
 def _live_rows(connection: Connection, ask: Ask) -> list[Row[Any]]:
     """Return what is known of this image, newest first, its own key before the alternatives."""
-    query = (
-        select(reservations)
-        .where(reservations.c.key.in_(ask.keys), reservations.c.state.in_(_LIVE))
-        .order_by(reservations.c.key != ask.key, reservations.c.id.desc())
-        .limit(20 * len(ask.keys))
-    )
-    return list(connection.execute(query))
+    asked = {"keys": ask.keys, "own": ask.key, "most": 20 * len(ask.keys)}
+    return list(connection.execute(LIVE_ROWS, asked))
 
 
 def _counts(row: Row[Any], ask: Ask, *, now: datetime) -> bool:
@@ -166,7 +159,7 @@ def _open(connection: Connection, ask: Ask, *, now: datetime) -> int:
         "lease_until": now + LEASE,
     }
     try:
-        result = connection.execute(insert(reservations).values(values))
+        result = connection.execute(RESERVE, values)
     except IntegrityError:
         raise KeyHeld(
             "Another run took this very image a moment ago.",
@@ -188,17 +181,11 @@ def _close(
 
     Returns the row with `state` as it was before.
     """
+    statement = closing(tuple(values))
+    said = {f"new_{name}": value for name, value in values.items()}
     for before in befores:
-        row = connection.execute(
-            update(reservations)
-            .where(reservations.c.id == reservation_id, reservations.c.state == before)
-            .values(**values)
-            .returning(
-                reservations.c.id, reservations.c.key, reservations.c.run_id,
-                reservations.c.lineage, reservations.c.deployment, reservations.c.opened_at,
-                reservations.c.reserved_usd, literal(before).label("state"),
-            )
-        ).one_or_none()  # fmt: skip
+        asked = {"its_id": reservation_id, "before": before, **said}
+        row = connection.execute(statement, asked).one_or_none()
         if row is not None:
             return row
     query = select(reservations.c.state).where(reservations.c.id == reservation_id)
@@ -217,12 +204,8 @@ def charge(
     if released or amount_usd:
         accounts.book(connection, row, released_usd=released, spent_usd=amount_usd)
     if amount_usd:
-        connection.execute(
-            insert(charges).values(
-                reservation_id=row.id, key=row.key, run_id=row.run_id, kind=kind,
-                amount_usd=amount_usd, at=now,
-            )
-        )  # fmt: skip
+        said = {"reservation_id": row.id, "key": row.key, "run_id": row.run_id}
+        connection.execute(CHARGE, {**said, "kind": kind, "amount_usd": amount_usd, "at": now})
 
 
 def paid(
@@ -240,7 +223,7 @@ def paid(
         closed_at=now,
     )  # fmt: skip
     counted = Decimal(0) if row.state == "open" else _counted(connection, reservation_id)
-    kind = "image" if row.state == "open" else "settlement"
+    kind = payment.kind if row.state == "open" else "settlement"
     charge(connection, row, kind=kind, amount_usd=payment.cost_usd - counted, now=now)
     above = payment.cost_usd > row.reserved_usd
     return accounts.overdrawn(connection, row) if above else None

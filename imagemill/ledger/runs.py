@@ -103,25 +103,32 @@ def find(connection: Connection, run_id: str) -> RunRow | None:
     return RunRow(**found) if found else None
 
 
+ROUTE = "route"
+"""The kind of a run that made a prompt of a text. Asked again it costs nothing: none goes on with it."""
+
+
 def named(connection: Connection, name: str, *, now: datetime) -> RunRow:
     """Return a run by its id or the beginning of it; "" is the newest that is not complete.
 
     Raises:
         RequestError: there is none, or more than one begins so.
     """
-    newest = runs.c.created_at.desc(), runs.c.id.desc()
+    newest, work = (runs.c.created_at.desc(), runs.c.id.desc()), ""
     if name:
         query = select(runs).where(runs.c.id.startswith(name, autoescape=True)).order_by(*newest)
         found = [RunRow(**row) for row in connection.execute(query.limit(2)).mappings()]
     else:
-        query = select(runs).where(runs.c.state != "completed").order_by(*newest).limit(50)
+        query = select(runs).where(runs.c.state != "completed", runs.c.kind != ROUTE)
+        query = query.order_by(*newest).limit(50)
         listed = [RunRow(**row) for row in connection.execute(query).mappings()]
-        found = [run for run in listed if run.state != "running" or is_gone(run, now=now)][:1]
+        at_work = [run for run in listed if run.state == "running" and not is_gone(run, now=now)]
+        found = [run for run in listed if run not in at_work][:1]
+        work = "".join(f" Run {run.id[:13]} is at work." for run in at_work[:1])
     if len(found) == 1:
         return found[0]
     what = f"begins with {name[:64]}" if name else "is left unfinished"
     raise RequestError(
-        f"{'More than one run' if found else 'No run'} {what}.",
+        f"{'More than one run' if found else 'No run'} {what}.{work}",
         remedy="`imagemill runs` lists them with their ids.",
     )
 

@@ -177,12 +177,24 @@ charges = Table(
     Column("reservation_id", ForeignKey("reservations.id"), nullable=False),
     Column("key", String(64), nullable=False),
     Column("run_id", String(64), nullable=False),
-    Column("kind", String(20), nullable=False),  # image, failure, ambiguous, settlement
+    Column("kind", String(20), nullable=False),  # values.ChargeKind
     Column("amount_usd", Usd, nullable=False),
     Column("at", UtcTime, nullable=False),
     Index("ix_charges_run", "run_id"),
     Index("ix_charges_at", "at"),
     Index("ix_charges_reservation", "reservation_id"),
+)
+
+answers = Table(
+    "answers",
+    metadata,
+    # The reservation that paid for it; a key may be paid again when its reuse window is over.
+    Column("reservation_id", ForeignKey("reservations.id"), primary_key=True),
+    Column("key", String(64), nullable=False),
+    Column("kind", String(20), nullable=False),  # judge, refine
+    Column("text", Text, nullable=False),  # `words.Written` as JSON
+    Column("model", String(200), nullable=False),
+    Column("created_at", UtcTime, nullable=False),
 )
 
 accounts = Table(

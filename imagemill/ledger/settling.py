@@ -3,6 +3,7 @@
 Each function takes a connection and runs inside one transaction of its caller.
 """
 
+from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -10,11 +11,45 @@ from typing import Any
 from sqlalchemy import Connection, Row, literal, select, update
 
 from imagemill.errors import LedgerError
+from imagemill.ledger.database import Transactions
 from imagemill.ledger.holder import is_dead
 from imagemill.ledger.money import charge
 from imagemill.ledger.runs import STALE_AFTER, note
 from imagemill.ledger.schema import reservations, runs
 from imagemill.ledger.values import Question, RunRow, Settlement
+
+
+class SettlingBook:
+    """The part of a ledger that settles what is in doubt. Every method is one transaction."""
+
+    _db: Transactions
+    now: Callable[[], datetime]
+
+    async def open_questions(self, run_id: str | None = None) -> list[Question]:
+        """Return every ambiguous reservation, oldest first."""
+        return await self._db.run(lambda c: open_questions(c, run_id))
+
+    async def settle(self, reservation_id: int, *, billed: bool) -> Settlement:
+        """Write down whether a lost answer was billed; see `settle`."""
+        return await self._db.run(
+            lambda c: settle(c, reservation_id, billed=billed, now=self.now())
+        )
+
+    async def left_open(self) -> list[Question]:
+        """Return reservations that dead or silent processes hold open."""
+        return await self._db.run(lambda c: left_open(c, now=self.now()))
+
+    async def left_running(self) -> list[RunRow]:
+        """Return runs marked running with nobody there."""
+        return await self._db.run(lambda c: left_running(c, now=self.now()))
+
+    async def living_runs(self) -> list[RunRow]:
+        """Return runs that are running, as far as anybody can tell."""
+        return await self._db.run(lambda c: living(c, now=self.now()))
+
+    async def give_up_run(self, run: RunRow) -> bool:
+        """Mark a run crashed that has nobody any more; False when it showed life meanwhile."""
+        return await self._db.run(lambda c: give_up(c, run, now=self.now()))
 
 
 def open_questions(connection: Connection, run_id: str | None = None) -> list[Question]:

@@ -12,6 +12,8 @@ RunState = Literal[
     "running", "completed", "completed_with_failures", "failed", "crashed", "cancelled"
 ]
 
+ChargeKind = Literal["image", "judge", "refine", "route", "failure", "ambiguous", "settlement"]
+
 EventState = Literal["pending", "delivered", "dead"]
 
 _FROZEN = ConfigDict(frozen=True, hide_input_in_errors=True)
@@ -64,7 +66,10 @@ class Granted(BaseModel):
 
 
 class Payment(BaseModel):
-    """What came for the money: the artifact, what it was billed, how long the provider took."""
+    """What came for the money: the artifact, what it was billed, how long the provider took.
+
+    `kind` is what it is booked as.
+    """
 
     model_config = _FROZEN
 
@@ -72,6 +77,7 @@ class Payment(BaseModel):
     cost_usd: Decimal
     seconds: float = 0.0
     seed: int | None = None
+    kind: ChargeKind = "image"
 
 
 class Reused(BaseModel):
@@ -205,6 +211,31 @@ class Ceiling(BaseModel):
     per_day_usd: Decimal | None
     spent_usd: Decimal
     reserved_usd: Decimal
+
+
+class Offer(BaseModel):
+    """What a run may ask a model for: the catalog's worst case of its cheapest and dearest image."""
+
+    model_config = _FROZEN
+
+    provider: str
+    model: str
+    least_usd: Decimal
+    most_usd: Decimal
+
+
+class Bills(BaseModel):
+    """What an offer was billed lately.
+
+    Attributes:
+        dearness: The highest bill as a multiple of what was held for it, 1 or more.
+        proven: Whether a recent bill stayed within what was held for it.
+    """
+
+    model_config = _FROZEN
+
+    dearness: Decimal = Decimal(1)
+    proven: bool = False
 
 
 class Money(BaseModel):

@@ -21,6 +21,10 @@ HALO_LEVELS = 24.0
 planted white, green or black fringes at least 30, save white on a white ghost, which is none."""
 CLIPPED_RUN = 0.02
 """Longest run of subject along one side of the border, as a share of that side."""
+BACKGROUND_LEFT = 0.0005
+"""Share of the picture: 131 pixels of 512 x 512, a spot that one sees on another ground."""
+_LIKE = 40
+"""Levels of the worst channel, over what JPEG does to a flat colour."""
 _FEW = 16
 """Fewer soft pixels than this are no edge to judge."""
 
@@ -42,6 +46,19 @@ def coverage(picture: Picture) -> Check:
     return Check(
         name="coverage", value=round(share, 4), threshold=COVERAGE, passed=low <= share <= high,
         remedy="" if low <= share <= high else remedy,
+    )  # fmt: skip
+
+
+def background_left(picture: Picture, background: str) -> Check:
+    """Tell whether some of the flat background is still there, in a gap that the cut did not reach.
+
+    The share of the picture that is visible and within `_LIKE` levels of `background` (`#rrggbb`).
+    """
+    away = np.abs(picture[..., :3].astype(np.int16) - list(bytes.fromhex(background[1:])))
+    share = float(((away.max(axis=-1) <= _LIKE) & visible(picture)).mean())
+    return at_most(
+        "background_left", share, BACKGROUND_LEFT,
+        "Leave no gap in the subject through which only the background is seen.", unit="share",
     )  # fmt: skip
 
 

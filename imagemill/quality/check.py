@@ -26,6 +26,7 @@ CheckName = Literal[
     "blank",
     "clipped",
     "duplicate",
+    "background_left",
 ]
 
 OPAQUE = 128
@@ -66,6 +67,8 @@ class CheckSpec(BaseModel):
         transparent: Whether the background must be transparent.
         max_colors: At most so many colours in pixel art, those of invisible pixels not counted.
         palette: Allowed colours as `#rrggbb`; empty if any will do.
+        background: The flat colour `#rrggbb` that was cut away and that nothing of the subject has;
+            empty if there was none such.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -75,6 +78,7 @@ class CheckSpec(BaseModel):
     transparent: bool = True
     max_colors: int = Field(default=MAX_COLORS, ge=1)
     palette: tuple[str, ...] = ()
+    background: str = ""
 
 
 def at_least(name: CheckName, value: float, limit: float, remedy: str, *, unit: str) -> Check:

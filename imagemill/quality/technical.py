@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 
 from imagemill.quality.alpha import (
     alpha_present,
+    background_left,
     border_transparency,
     clipped,
     coverage,
@@ -39,6 +40,8 @@ def technical_checks(
         checks.append(exact_size(picture, spec.size))
     if spec.transparent:
         checks += [check(picture) for check in TRANSPARENCY]
+        if spec.background:
+            checks.append(background_left(picture, spec.background))
     checks += _pixel_art(picture, spec) if spec.pixel_art else _drawing(picture)
     if spec.palette:
         checks.append(palette_kept(picture, spec.palette))

@@ -36,8 +36,9 @@ _SHADOW_DEPTH = 55.0
 _SPECK = 0.0005
 """Share of the picture; smaller pieces of foreground are grain of the background."""
 
-_HOLE = 0.002
-"""Share of the picture; a smaller enclosed area is a highlight in an eye."""
+_HOLE = 0.0001
+"""Share of the picture; a smaller enclosed area is a speck. Who opens holes says that nothing of the
+subject has the background's colour, so the gap between two legs counts, however small."""
 
 Distances = NDArray[np.float32]
 

@@ -1,6 +1,7 @@
 """What a webhook says: the event and its exact bytes. It never contains prompt text."""
 
 import json
+from collections import Counter
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -85,6 +86,7 @@ def _batch_data(result: BatchResult, status: str) -> dict[str, Any]:
         "seconds": round(result.seconds, 3),
         "provider": result.provider,
         "model": result.model,
+        "drawn_by": _shares(result),
         "style_name": result.style_name,
         "manifest_url": result.manifest_url,
         "contact_sheet_url": result.contact_sheet_url,
@@ -96,6 +98,15 @@ def _batch_data(result: BatchResult, status: str) -> dict[str, Any]:
             if not image.success
         ],
     }
+
+
+def _shares(result: BatchResult) -> list[dict[str, Any]]:
+    """Say who drew how many; with a fallback not only whoever was asked for."""
+    drew = Counter((r.provider, r.model) for r in result.results if r.success and r.provider)
+    return [
+        {"provider": provider, "model": model, "images": images}
+        for (provider, model), images in drew.most_common()
+    ]
 
 
 def _image_data(image: ImageResult) -> dict[str, Any]:

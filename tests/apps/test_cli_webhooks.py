@@ -91,7 +91,15 @@ def test_dead_events_are_sent_again_under_their_id(cli, outbox, receiver):
     assert "delivered msg_dead" in words(sent.stdout)
     assert [event.id for event in receiver.received] == ["msg_dead"]
     again = cli("replay", "--dead")
-    assert (again.exit_code, "nothing to send again" in again.stderr) == (0, True)
+    assert again.exit_code == 0
+    said = words(again.stderr)
+    assert "No event is dead; nothing was sent. 1 event waits for its next attempt" in said
+    assert "replay --run RUN" in said
+
+
+def test_where_nothing_waits_at_all_that_is_said(cli):
+    """No event, no hint."""
+    assert "There is nothing to send again." in cli("replay", "--dead").stderr
 
 
 def test_what_fails_again_says_why_and_when_it_is_tried_next(cli, outbox, receiver):

@@ -143,6 +143,8 @@ def mill(services, fake, ledger_address, monkeypatch):
         "IMAGEMILL_DATABASE_URL": ledger_address,
         "GOOGLE_API_KEY": KEY,
         "GOOGLE_GEMINI_BASE_URL": fake.url,
+        # Whether u2netp is installed here must not decide what a test draws, nor how long it takes.
+        "IMAGEMILL_U2NETP_FILE": str(services.home / "no-u2netp.onnx"),
     }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)

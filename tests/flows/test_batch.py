@@ -40,7 +40,6 @@ def test_never_more_in_flight_than_asked_for(mill, words):
     result = mill.run(words(5), max_concurrent=3)
     assert result["success_count"] == 5
     assert mill.fake.stats.max_in_flight == 3
-    assert result["seconds"] <= 0.6 * 5 * 0.3 + 0.6
 
 
 def test_some_failures_never_fail_the_batch(mill, words):

@@ -6,7 +6,6 @@ from decimal import Decimal
 import pytest
 
 from imagemill.errors import RequestError
-from imagemill.workshop import DESK_SPARE
 
 
 def entries(result, *fields):
@@ -62,14 +61,46 @@ def test_a_day_has_a_ceiling_over_all_runs(mill, words):
     assert mill.run(words(2))["success_count"] == 2
 
 
-def test_a_bill_above_the_worst_case_stops_the_run(mill, words):
-    """It may pass the ceiling by that difference; nothing more is sent, and the reason is named."""
-    mill.fake.script(faults=[{"kind": "dear", "nth": [1]}])
-    result = mill.run(words(6), max_concurrent=1, max_cost_usd=0.3)
-    # Keeping an answer overlaps the next requests: as many as the desk has room may be out already.
-    assert mill.fake.stats.requests == result["success_count"] <= 1 + DESK_SPARE
-    dear = max(float(entry.get("cost_usd", 0)) for entry in result["results"])
-    assert spent(mill) <= 0.3 + dear - 0.0426
+HELD = 0.0426
+"""What the catalog holds for an image of the default model."""
+
+DEAR = 0.6
+"""What the fake bills for a dear one: 20,000 tokens of $30 a million, and some words."""
+
+
+@pytest.mark.parametrize("at_once", [3, 20])
+def test_a_provider_that_bills_above_its_worst_case_stops_the_run_after_one(mill, words, at_once):
+    """Its bill passes the ceiling by one such difference, however many might go at once."""
+    mill.fake.script(latency_s=0.1, faults=[{"kind": "dear"}])
+    result = mill.run(words(30), max_concurrent=at_once, max_cost_usd=0.2)
+    assert mill.fake.stats.images_billed == mill.fake.stats.requests == 1
+    assert DEAR < spent(mill) <= 0.2 + (spent(mill) - HELD)
+    assert result["success_count"] == 1
+    assert "more than its worst case" in result["results"][-1]["error"]
+    assert "the ceiling of $0.2 is passed" in result["results"][-1]["error"]
+
+
+@pytest.mark.parametrize("at_once", [3, 20])
+def test_what_was_billed_is_held_for_the_next_ones(mill, words, at_once):
+    """With room for three such bills three are sent, in this run and in the one that resumes it."""
+    from flows.resume import resume_run
+
+    mill.fake.script(latency_s=0.1, faults=[{"kind": "dear"}])
+    first = mill.run(words(30), max_concurrent=at_once, max_cost_usd=2)
+    assert (mill.fake.stats.images_billed, first["success_count"]) == (3, 3)
+    assert spent(mill) <= 2
+    assert "billed more than its price" in first["results"][-1]["error"]
+    more = asyncio.run(resume_run(run=first["run_id"], max_cost_usd=3.2))
+    assert (mill.fake.stats.images_billed, more["success_count"]) == (5, 5)
+    assert spent(mill) <= 3.2
+
+
+def test_one_dear_bill_in_the_middle_passes_the_ceiling_by_its_own_difference(mill, words):
+    """Prices were known; what goes out after the surprise is held at it, or not sent."""
+    mill.fake.script(latency_s=0.1, faults=[{"kind": "dear", "nth": [4]}])
+    result = mill.run(words(12), max_concurrent=3, max_cost_usd=0.3)
+    assert spent(mill) <= 0.3 + DEAR + 0.01 - HELD
+    assert mill.fake.stats.requests == result["success_count"] <= 4 + 2  # two were beside it
     assert "more than its worst case" in result["results"][-1]["error"]
 
 

@@ -1,6 +1,7 @@
 """`imagemill doctor` finds and frees what a killed process left: money, run, slots. The living are left alone."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from prefect import flow, tags
@@ -11,12 +12,13 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateType,
 )
 from prefect.client.schemas.objects import StateType
-from prefect.states import Crashed
+from prefect.states import Crashed, Scheduled
 from typer.testing import CliRunner
 
 from apps.checkup import checkup
 from apps.cli import app
 from apps.cli.screen import screen
+from apps.flow_runs import WORK_POOL
 from apps.leftovers import find_leftovers
 from apps.slots import release
 from blocks.settings import Settings
@@ -99,12 +101,55 @@ def test_what_a_killed_run_held_is_found_and_freed_and_a_living_ones_is_not(
     said = freed()
     text = "\n".join(said)
     assert text.count("ambiguous; $") == held == count(mill, "ambiguous")
-    assert "crashed; the same batch again finishes it" in text
     assert f"limit {LIMIT}: {AT_ONCE} slots released" in text
     assert active_slots() == 0
     assert mill.rows("SELECT state FROM runs") == [("crashed",)]
+    assert "crashed, in Prefect too; the same batch again finishes it" in text
+    assert prefects_word(mill.rows("SELECT id FROM runs")[0][0]) == StateType.CRASHED
     assert left_behind() == "nothing by dead processes"
     mill.fake.reset()
+
+
+def prefects_word(run_id: str) -> StateType:
+    async def asked() -> StateType:
+        async with get_client() as client:
+            return (await client.read_flow_run(run_id)).state_type
+
+    return asyncio.run(asked())
+
+
+def test_a_run_that_no_worker_takes_is_seen_with_the_command_that_helps(mill):
+    """A resume or a batch started in the UI while nobody works waits for ever, and says nothing."""
+
+    @flow
+    def idle() -> None:
+        """Never run."""
+
+    async def queued(minutes: int) -> str:
+        async with get_client() as client:
+            deployment_id = await client.create_deployment(
+                flow_id=await client.create_flow(idle), name="idle", work_pool_name=WORK_POOL
+            )
+            at = datetime.now(UTC) + timedelta(minutes=minutes)
+            run = await client.create_flow_run_from_deployment(
+                deployment_id, state=Scheduled(scheduled_time=at)
+            )
+            return run.id
+
+    async def forgotten(run_id) -> None:
+        async with get_client() as client:
+            await client.delete_flow_run(run_id)
+
+    def deployments():
+        return next(finding for finding in checkup(Settings()) if finding.what == "deployments")
+
+    for minutes, found in ((5, "no run waits for a worker"), (-5, "1 run of a deployment waiting")):
+        run_id = asyncio.run(queued(minutes))
+        try:
+            assert found in deployments().found
+            assert ("imagemill up" in deployments().remedy) == (minutes < 0)
+        finally:
+            asyncio.run(forgotten(run_id))
 
 
 def take(slots: int, *, lease: bool) -> None:

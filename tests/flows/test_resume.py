@@ -1,16 +1,80 @@
 """Going on with a run: exactly what is missing is asked for, and what the asker chose of it."""
 
 import asyncio
+import os
+import sys
+from datetime import UTC, datetime
 
 import pytest
 
 from imagemill.errors import RequestError
+from imagemill.ledger import RunRow
+from imagemill.ledger.holder import holder
+from tests.flows.test_crash import PROJECT, Command
 
 
 def resume(**fields):
     from flows.resume import resume_run
 
     return asyncio.run(resume_run(**fields))
+
+
+def imagemill(mill, folder, *arguments) -> str:
+    """Run a command; return what it says to people."""
+    code = "from apps.cli import main; main()"
+    process = Command(
+        [sys.executable, "-c", code, *arguments], folder, cwd=PROJECT,
+        env={**os.environ, **mill.environment, "COLUMNS": "250"},
+    )  # fmt: skip
+    return " ".join(process.said()[1].split())
+
+
+@pytest.fixture
+def at_work(mill):
+    """Begin a run of this very process, newest of all, and leave it at work; returns its id."""
+
+    def begun() -> str:
+        now = datetime.now(UTC)
+        row = RunRow(
+            id="run-at-work-1", kind="batch", lineage="run-at-work-1", batch_digest="d",
+            state="running", holder=holder(), created_at=now, heartbeat_at=now,
+        )  # fmt: skip
+        mill.ask(lambda ledger: ledger.begin_run(row))
+        return row.id
+
+    return begun
+
+
+def test_a_run_that_is_at_work_is_passed_over_aloud(mill, words, at_work, tmp_path):
+    """Without a name the next older one is meant, and which one was left alone is said."""
+    mill.fake.script(faults=[{"kind": "prompt_blocked", "nth": [1]}])
+    left = mill.run(words(2), max_concurrent=1)
+    mill.fake.script(faults=[])
+    run_id = at_work()
+    said = imagemill(mill, tmp_path / "resume", "resume")
+    assert f"Passed over run {run_id}: it is at work" in said
+    assert f"Going on with run {left['run_id']}" in said
+
+
+def test_where_the_only_unfinished_run_is_at_work_that_is_the_reason(at_work):
+    """It is named, so that nobody looks for one that was lost."""
+    run_id = at_work()
+    with pytest.raises(RequestError, match=f"left unfinished. Run {run_id} is at work"):
+        resume()
+
+
+def test_a_retry_of_lost_answers_says_what_it_takes(mill, words, tmp_path):
+    """Nothing is sent unasked; how to ask, and how to settle them, is said before."""
+    mill.fake.script(faults=[{"kind": "drop", "nth": [1]}])
+    mill.run(words(2), max_concurrent=1)
+    asked = mill.fake.stats.requests
+    said = imagemill(mill, tmp_path / "retry", "retry", "--only", "ambiguous")
+    assert "Nothing is sent for an image whose answer was lost" in said
+    assert said.index("--resend-ambiguous") < said.index("Going on with run")
+    assert mill.fake.stats.requests == asked
+    more = imagemill(mill, tmp_path / "r2", "retry", "--only", "ambiguous", "--resend-ambiguous")
+    assert "Nothing is sent" not in more
+    assert mill.fake.stats.requests == asked + 1
 
 
 def statuses(result):

@@ -6,6 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from imagemill.artifact import ArtifactRef, digest_of
+from imagemill.bills import recall_bills
 from imagemill.breaker import CircuitBreaker
 from imagemill.errors import ArtifactError
 from imagemill.ledger import Ledger, RunRow
@@ -26,10 +27,14 @@ STYLE = Style(name="Plain", description="nothing added", template="{prompt}")
 
 
 class ScriptedProvider:
-    """Does what it is told, call by call: raise, return bytes, or await; then draws pictures."""
+    """Does what it is told, call by call: raise, return bytes, or await; then draws pictures.
 
-    def __init__(self, *script, name="scripted", breaker=None, **capabilities):
+    `bills` are what the first answers cost; later ones cost `PRICE`.
+    """
+
+    def __init__(self, *script, name="scripted", breaker=None, bills=(), **capabilities):
         self.name = name
+        self.bills = deque(bills)
         self.breaker = breaker
         self.can = capabilities
         self.script = deque(script)
@@ -57,7 +62,7 @@ class ScriptedProvider:
         return GeneratedImage(
             data=data,
             media_type="image/png",
-            cost_usd=PRICE,
+            cost_usd=self.bills.popleft() if self.bills else PRICE,
             model=f"{self.name}-1",
             seed=request.seed,
         )
@@ -112,7 +117,7 @@ class MemoryStore:
 
 async def small_workshop(
     ledger: Ledger, home: Path, *script, run_id: str = "run-1", store=None, output_dir=None,
-    provider=None, others=(), pid_of=holder, **batch,
+    provider=None, others=(), pid_of=holder, deployment="", **batch,
 ) -> Workshop:  # fmt: skip
     """Open a run of a batch on this ledger; what is in `script` is what the provider does.
 
@@ -124,16 +129,17 @@ async def small_workshop(
     now = ledger.now()
     row = RunRow(
         id=run_id, kind="batch", lineage=run_id, batch_digest=wanted.digest, state="running",
-        holder=pid_of(), total=len(wanted.prompts) * wanted.samples, created_at=now, heartbeat_at=now,
+        holder=pid_of(), deployment=deployment, total=len(wanted.prompts) * wanted.samples, created_at=now, heartbeat_at=now,
     )  # fmt: skip
     spool = Spool(home)
     spool.check()
     shop = Workshop(
-        run=await ledger.begin_run(row), batch=wanted, style=STYLE, routes=routes, references=(),
+        run=await ledger.begin_run(row, max_cost_usd=wanted.max_cost_usd), batch=wanted, style=STYLE, routes=routes, references=(),
         store=store or MemoryStore(), ledger=ledger, spool=spool, folder=home / "runs" / run_id,
         output_dir=output_dir,
     )  # fmt: skip
     await pin_to_paid(shop)
+    await recall_bills(shop)
     return shop
 
 

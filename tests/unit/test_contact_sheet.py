@@ -170,7 +170,7 @@ def test_a_large_jpeg_is_decoded_small(tmp_path):
 
 def hung(sheet, results):
     for result in results:
-        sheet.hang(result.index, result.sha256, result.local_path)
+        sheet.hang(result)
 
 
 def test_pictures_hung_as_they_come_give_the_same_bytes_as_all_at_the_end(tmp_path):
@@ -207,6 +207,6 @@ def test_what_cannot_be_hung_yet_is_no_error(tmp_path):
     """No file, or beyond the sheet's last cell: the end deals with it."""
     result = image_result(tmp_path)
     sheet = ContactSheet(1)
-    sheet.hang(0, "d", str(tmp_path / "none.png"))
-    sheet.hang(9, "d", result.local_path)
+    sheet.hang(result.model_copy(update={"local_path": str(tmp_path / "none.png")}))
+    sheet.hang(image_result(tmp_path, index=9))
     assert sheet.png([result], title="T") == contact_sheet([result], title="T")

@@ -7,7 +7,7 @@ import pytest
 
 from imagemill.artifact import ArtifactRef, digest_of
 from imagemill.errors import AmbiguousOutcome, BudgetExceeded, LedgerError
-from imagemill.ledger import Granted, Ledger
+from imagemill.ledger import Granted, Ledger, accounts
 from imagemill.ledger.database import open_transactions
 from imagemill.ledger.holder import holder
 from imagemill.ledger.values import Payment
@@ -241,4 +241,5 @@ async def test_an_answer_that_comes_after_it_was_settled_is_the_truth(ledger, bi
     await ledger.settle(granted.reservation_id, billed=billed)
     await ledger.paid(granted.reservation_id, payment())
     assert (await ledger.money_of("run-1")).spent_usd == payment().cost_usd
-    assert (await ledger.chain("run-1")).spent_usd == payment().cost_usd
+    chain = await ledger._db.run(lambda c: accounts.find(c, "chain:run-1"))
+    assert chain.spent_usd == payment().cost_usd

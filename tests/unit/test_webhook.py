@@ -38,6 +38,7 @@ CANARY = "canary prompt words"
 def image(index, **changes):
     fields = {
         "index": index, "prompt": CANARY, "success": True, "status": "made", "key": "k" * 64,
+        "provider": "sketch", "model": "sketch-1",
         "local_path": f"/spool/{CANARY}.png", "url": f"https://cdn.example/{index}.png",
         "sha256": "ab" * 32, "media_type": "image/png", "width_px": 1024, "height_px": 1024,
         "size_bytes": 1_500_000, "cost_usd": Decimal("0.04"),
@@ -133,6 +134,17 @@ def test_the_type_tells_how_the_batch_ended(results, kind):
     assert event.type == kind
     assert event.id == f"msg_run_01_{kind.removeprefix('batch.')}"
     assert event.data["status"] == kind.removeprefix("batch.")
+
+
+def test_with_a_fallback_everybody_who_drew_is_named():
+    """With the number of images; whoever was only asked is not."""
+    other = {"provider": "gemini/team", "model": "gemini-3"}
+    event = batch_event(batch(image(0), image(1, **other), image(2, **other), failed(3)), at=AT)
+    assert event.data["drawn_by"] == [
+        {**other, "images": 2},
+        {"provider": "sketch", "model": "sketch-1", "images": 1},
+    ]
+    assert batch_event(batch(failed(0)), at=AT).data["drawn_by"] == []
 
 
 def test_the_id_is_the_same_for_the_same_run_and_has_no_dot():

@@ -19,6 +19,7 @@ import threading
 import time
 import urllib.request
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field, fields, replace
@@ -40,7 +41,8 @@ class Script:
     """How the fake behaves. `size_px` is the side of a square picture; 0 follows the request.
 
     `deterministic` makes the picture a function of prompt and seed; otherwise each is unique, so
-    that two payments for one picture cannot look like one.
+    that two payments for one picture cannot look like one. `painter` and `writer`, set from a
+    test of this process, answer instead (tests.wire.artist, tests.wire.critic).
     """
 
     latency_s: float = 0.0
@@ -50,6 +52,8 @@ class Script:
     text_answer: str = "{}"
     text_answers: list[str] = field(default_factory=list)  # given first, in order
     api_key: str = ""
+    painter: Callable[[str], bytes] | None = None  # a picture for a prompt
+    writer: Callable[[dict[str, Any]], str] | None = None  # words for a whole question
     faults: list[Fault] = field(default_factory=list)
 
     def changed(self, values: dict[str, Any]) -> "Script":
@@ -74,6 +78,7 @@ class Stats:
     by_key: dict[str, dict[str, int]] = field(default_factory=dict)
     timestamps: list[float] = field(default_factory=list)
     faults: dict[str, int] = field(default_factory=dict)
+    used: list[tuple[str, dict[str, Any]]] = field(default_factory=list)  # model, usageMetadata
 
 
 class FakeGemini:
@@ -182,7 +187,7 @@ class FakeGemini:
             return reply
         if method == "predict":
             return self._predicted(body, mine, fault)
-        return self._generated(body, model, mine, fault)
+        return await self._generated(body, model, mine, fault)
 
     def _wrong_key(self, request: Request) -> Reply | None:
         if self._script.api_key in {"", request.headers.get("x-goog-api-key")}:
@@ -193,27 +198,36 @@ class FakeGemini:
         rules = (fault for fault in self._script.faults if fault.on == on)
         return next((fault for fault in rules if fault.takes(number, prompt)), None)
 
-    def _generated(
+    async def _generated(
         self, body: dict[str, Any], model: str, mine: dict[str, int], fault: Fault | None
     ) -> Reply:
         config = body.get("generationConfig", {})
         kind = fault.kind if fault else PICTURE
         if "IMAGE" not in config.get("responseModalities", []):
-            return self._worded(fault)
+            return self._counted(model, await self._worded(body, fault))
         wanted = config.get("imageConfig", {})
-        image = self._image(body, wanted)
+        image = await self._painted(body, wanted)
         tokens = _TOKENS.get(wanted.get("imageSize", "1K"), 1120)
-        whole = json.dumps(
-            answer(image, kind=kind, prompt=_prompt(body), model=model, tokens=tokens)
-        ).encode()
+        told = answer(image, kind=kind, prompt=_prompt(body), model=model, tokens=tokens)
+        whole = json.dumps(told).encode()
         self._bill(mine, fault)
+        _counting.get().used.append((model, told.get("usageMetadata", {})))
         reply = broken_reply(fault, whole, image) if fault else Reply(body=whole)
         broken = b"inlineData" not in whole or (fault is not None and fault.kind in BROKEN)
         return reply if broken else self._served(reply, mine)
 
-    def _worded(self, fault: Fault | None) -> Reply:
-        later = self._script.text_answers
+    async def _worded(self, body: dict[str, Any], fault: Fault | None) -> Reply:
+        later, writer = self._script.text_answers, self._script.writer
+        if writer and not later:
+            return text_reply(await asyncio.to_thread(writer, body), fault)
         return text_reply(later.pop(0) if later else self._script.text_answer, fault)
+
+    def _counted(self, model: str, reply: Reply) -> Reply:
+        """Remember the tokens of an answer in words, as the server bills them."""
+        with suppress(ValueError):
+            usage = json.loads(reply.body).get("usageMetadata", {})
+            _counting.get().used.append((model, usage))
+        return reply
 
     def _predicted(self, body: dict[str, Any], mine: dict[str, int], fault: Fault | None) -> Reply:
         wanted = body.get("parameters", {})
@@ -224,6 +238,11 @@ class FakeGemini:
         encoded = base64.b64encode(image).decode()
         made = {"mimeType": "image/png", "bytesBase64Encoded": encoded}
         return self._served(Reply(body=json.dumps({"predictions": [made]}).encode()), mine)
+
+    async def _painted(self, body: dict[str, Any], wanted: dict[str, Any]) -> bytes:
+        if self._script.painter:
+            return await asyncio.to_thread(self._script.painter, _prompt(body))
+        return self._image(body, wanted)
 
     def _image(self, body: dict[str, Any], wanted: dict[str, Any]) -> bytes:
         script = self._script

@@ -51,6 +51,11 @@ class GeminiWords:
         self.timeout_s = timeout_s or self.model.timeout_s
         self._line = Line(endpoint)
 
+    @property
+    def name(self) -> str:
+        """The model's name in the catalog."""
+        return self.model.name
+
     def worst_case_usd(self, prompt: str, *, pictures: int = 0) -> Decimal:
         """Return the most one question can bill: a token per byte, all thinking, a full answer."""
         asked = self.model.prompt_tokens + len(prompt.encode())
@@ -102,6 +107,14 @@ class GeminiWords:
             error.cost_usd = worst_usd
             raise
         return self._read(response, digest=digest, worst_usd=worst_usd)
+
+    def check(self) -> None:
+        """Refuse what no question could be sent with.
+
+        Raises:
+            ProviderMisconfigured: names the variable or block field to set.
+        """
+        self._line.endpoint.check()
 
     async def aclose(self) -> None:
         """Close this loop's connections."""

@@ -31,6 +31,9 @@ from imagemill.words import Written
 
 MAX_ANSWER_TOKENS = 2_000
 
+SHAPE_TOKENS, PICTURE_TOKENS = 4_000, 3_000
+"""Allowances for the schema and for one picture, above what hosted models count for either."""
+
 _SECONDS = re.compile(r"\d{1,6}(?:\.\d{1,6})?")
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 _NOT_AN_ADDRESS = (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.LocalProtocolError)
@@ -82,14 +85,23 @@ class OpenAIWords:
         self.usd_per_million = usd_per_million
         self._api_key = SecretStr(api_key.strip())
 
+    @property
+    def name(self) -> str:
+        """The model, as its server calls it."""
+        return self.model
+
+    def worst_case_usd(self, prompt: str, *, pictures: int = 0) -> Decimal:
+        """Return the most one question can bill: a token per byte, a full answer."""
+        asked = len(prompt.encode()) + SHAPE_TOKENS + pictures * PICTURE_TOKENS
+        return self._bill(_Spent(prompt_tokens=asked, completion_tokens=MAX_ANSWER_TOKENS))
+
     async def write(
         self, prompt: str, *, pictures: Sequence[bytes] = (), schema: type[BaseModel] | None = None
     ) -> Written:
         """Ask once; see `imagemill.words.Words`."""
         digest = text_digest(prompt)
         body = await asyncio.to_thread(self._body, prompt, pictures, schema)
-        worst_usd = self._bill(_Spent(prompt_tokens=len(json.dumps(body)),
-                                      completion_tokens=MAX_ANSWER_TOKENS))  # fmt: skip
+        worst_usd = self.worst_case_usd(prompt, pictures=len(pictures))
         key = self._api_key.get_secret_value()
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         failure: ImagemillError

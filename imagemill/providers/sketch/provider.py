@@ -25,6 +25,7 @@ from imagemill.prompt import Style, find_style
 from imagemill.providers.base import Capabilities, GeneratedImage
 from imagemill.providers.sketch.colour import parse
 from imagemill.providers.sketch.compose import compose
+from imagemill.providers.sketch.sprite import draw_sprite, sprite_brief
 from imagemill.providers.sketch.stage import Stage
 from imagemill.providers.sketch.techniques import TECHNIQUES
 from imagemill.providers.sketch.techniques.plain import flat
@@ -188,6 +189,9 @@ def draw(request: ImageRequest, style: Style) -> bytes:
     words = words_of(request, style)
     width_px, height_px = pixel_size(request.size, request.aspect_ratio)
     seed = _seed(words, request)
+    if brief := sprite_brief(request.prompt):
+        lone = draw_sprite(words, brief, (width_px, height_px), seed)
+        return _png(_framed(lone, request.sample) if brief.technique != "ui" else lone)
     unit = min(width_px, height_px) / 100
     palette = _palette(style.palette)
     scene = compose(
