@@ -1,0 +1,341 @@
+"""The engine: one thread that owns the GPU, a queue of images, and the nodes they walk through.
+
+It lives as long as its process: checkpoints stay resident from run to run (`engine_of`).
+"""
+
+import gc
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from typing import Any
+
+from imagemill.errors import ImagemillError, ProviderError
+from imagemill.providers.sdxl.buckets import Choice, Group, Waiting, choose, group_of
+from imagemill.providers.sdxl.frame import Bench, Frame, Node, timed
+from imagemill.providers.sdxl.loading import Place, place_of
+from imagemill.providers.sdxl.memory import cap, figures, out_of_memory
+from imagemill.providers.sdxl.nodes import standard_nodes
+from imagemill.providers.sdxl.options import SdxlOptions
+from imagemill.providers.sdxl.sizes import pixel_size
+from imagemill.providers.sdxl.tally import EngineReport, Tally
+from imagemill.providers.sdxl.weights import Weights
+from imagemill.request import ImageRequest
+
+ENCODERS = 4
+"""Threads for nodes that need no GPU: one PNG takes 0.2 s of a core, one bucket of 4 more than 2 s."""
+
+
+@dataclass
+class Ticket:
+    """One image that was asked for: where it is, and who is told."""
+
+    frame: Frame
+    future: "Future[Frame]" = field(default_factory=Future)
+    since_s: float = field(default_factory=time.monotonic)
+    left: bool = False
+
+    def leave(self) -> None:
+        """Nobody waits for it any more: it is not drawn, or the call ends at its next step."""
+        self.left = True
+        self.future.cancel()
+
+
+class Engine:
+    """Draws SDXL images in buckets. Safe from several threads.
+
+    Args:
+        options: What the GPU owner set.
+        nodes: What an image walks through; None is preprocess, generate, postprocess.
+
+    Raises:
+        ProviderMisconfigured: torch or the device is not there.
+    """
+
+    def __init__(self, options: SdxlOptions, *, nodes: Sequence[Node] | None = None) -> None:
+        self.options = options
+        self.place: Place = place_of(options)
+        cap(self.place, options.vram_cap_gb)
+        self._tally = Tally()
+        self._weights = Weights(options, self.place, self._tally)
+        made = list(nodes or standard_nodes(options, self.place))
+        gpu = [at for at, node in enumerate(made) if node.lane == "gpu"]
+        self._before, self._gpu = made[: gpu[0]], made[gpu[0] : gpu[-1] + 1]
+        self._after = made[gpu[-1] + 1 :]
+        self._queues: dict[Group, deque[Ticket]] = {}
+        self._changed = threading.Condition()
+        self._idle_since_s = time.monotonic()
+        self._busy = self._closed = False
+        self._resident: frozenset[str] = frozenset()
+        self._threads = ThreadPoolExecutor(ENCODERS, thread_name_prefix="sdxl-node")
+        self._thread = threading.Thread(target=self._work, name="sdxl-gpu", daemon=True)
+        self._thread.start()
+
+    def submit(self, request: ImageRequest, references: Sequence[bytes], *, chunks: int) -> Ticket:
+        """Ask for one image. `request` is completed; `chunks` of 75 tokens hold its words.
+
+        Raises:
+            ProviderError: the engine is closed.
+        """
+        how = request.diffusion
+        width_px, height_px = pixel_size(request.size, request.aspect_ratio)
+        frame = Frame(
+            request=request, references=tuple(references), width_px=width_px, height_px=height_px,
+            group=group_of(request)._replace(chunks=chunks), seed=seed_of(request),
+            facts={"bucket": how.bucket if how else 1},
+        )  # fmt: skip
+        ticket = Ticket(frame)
+        if self._closed:
+            raise ProviderError("The SDXL engine is closed.", remedy="Start the run again.")
+        self._threads.submit(self._prepared, ticket)
+        return ticket
+
+    def report(self) -> EngineReport:
+        """Return what was done so far, and what is under way."""
+        with self._changed:
+            waiting = sum(len(queue) for queue in self._queues.values())
+        return self._tally.report(
+            waiting=waiting, resident=tuple(sorted(self._resident)), **figures(self.place)
+        )
+
+    def close(self) -> None:
+        """End the call under way, drop what waits, free the memory; the engine is not used again."""
+        with self._changed:
+            self._closed = True
+            dropped = [ticket for queue in self._queues.values() for ticket in queue]
+            self._queues.clear()
+            self._changed.notify_all()
+        for ticket in dropped:
+            ticket.leave()
+        self._thread.join()
+        self._threads.shutdown()
+
+    def _prepared(self, ticket: Ticket) -> None:
+        """Run the nodes before the GPU's, then queue. On a thread."""
+        try:
+            for node in self._before:
+                [ticket.frame] = self._timed(node, [ticket.frame], Bench())
+        except BaseException as error:
+            _fail([ticket], error)
+            return
+        with self._changed:
+            self._queues.setdefault(ticket.frame.group, deque()).append(ticket)
+            self._changed.notify_all()
+
+    def _finished(self, ticket: Ticket, frame: Frame) -> None:
+        """Run the nodes after the GPU's, then answer. On a thread."""
+        try:
+            for node in self._after:
+                [frame] = self._timed(node, [frame], Bench())
+        except BaseException as error:
+            _fail([ticket], error)
+            return
+        with suppress(InvalidStateError):  # nobody waits for it any more
+            ticket.future.set_result(frame)
+
+    def _timed(self, node: Node, frames: Sequence[Frame], bench: Bench) -> list[Frame]:
+        try:
+            done = timed(node, frames, bench)
+        except ImagemillError as error:
+            error.message = f"{error.message} (node: {node.name})"
+            raise
+        self._tally.took(node.name, done[0].seconds[node.name] if done else 0.0)
+        return done
+
+    def _work(self) -> None:
+        while (tickets := self._next()) is not None:
+            if tickets:
+                self._draw(tickets)
+            else:
+                self._weights.unload()  # nothing came for `keep_alive_s`
+            self._resident = self._weights.resident
+            self._tally.stepped(0, 0)
+            self._idle_since_s = time.monotonic()
+        self._weights.unload()
+        self._resident = frozenset()
+
+    def _next(self) -> list[Ticket] | None:
+        """Wait for the next bucket. [] is nothing to do for `keep_alive_s`; None the end."""
+        keep_s = self.options.keep_alive_s or None
+        with self._changed:
+            while not self._closed:
+                choice = self._choice()
+                if choice.group is not None:
+                    if taken := self._take(choice.group):
+                        return taken
+                    continue
+                idle = choice.wait_s is None
+                wait_s = keep_s if idle and self._resident else choice.wait_s
+                if not self._changed.wait(wait_s) and idle and self._resident:
+                    return []
+        return None
+
+    def _choice(self) -> Choice:
+        waiting = {
+            group: Waiting(len(queue), queue[0].since_s) for group, queue in self._queues.items()
+        }
+        return choose(
+            waiting, resident=self._resident, now_s=time.monotonic(),
+            idle_since_s=self._idle_since_s, linger_s=self.options.linger_s,
+            max_wait_s=self.options.max_wait_s,
+        )  # fmt: skip
+
+    def _take(self, group: Group) -> list[Ticket]:
+        """Take a bucket off the queue, without those that nobody waits for any more."""
+        queue, taken = self._queues[group], []
+        while queue and len(taken) < group.bucket:
+            ticket = queue.popleft()
+            if not ticket.left:
+                taken.append(ticket)
+        if not queue:
+            del self._queues[group]
+        return taken
+
+    def _draw(self, tickets: list[Ticket]) -> None:
+        """Draw a bucket and hand its images to the threads; a failure goes to those it concerns."""
+        frames = [ticket.frame for ticket in tickets]
+        bench = Bench(
+            stopped=lambda: self._closed or all(ticket.left for ticket in tickets),
+            stepped=self._tally.stepped,
+        )
+        try:
+            began = time.perf_counter()
+            bench.drawer = self._weights.drawer_for(frames[0].group)
+            ready_s = round(time.perf_counter() - began, 3)
+        except BaseException as error:
+            _fail(tickets, error)
+            return
+        frames = [frame.with_facts(checkpoint_s=ready_s) for frame in frames]
+        for at, drawn in self._drawn(frames, bench):
+            if isinstance(drawn, Frame):
+                self._threads.submit(self._finished, tickets[at], drawn)
+            else:
+                _fail([tickets[at]], drawn)
+
+    def _drawn(self, frames: list[Frame], bench: Bench) -> list[tuple[int, Frame | BaseException]]:
+        """Return each image or why there is none. Out of memory, the bucket is halved, then tiled."""
+        todo = [(0, frames, bench)]
+        found: list[tuple[int, Frame | BaseException]] = []
+        while todo:
+            first, part, here = todo.pop()
+            outcome = self._called(part, here)
+            if isinstance(outcome, list):
+                found += [(first + at, frame) for at, frame in enumerate(outcome)]
+            elif not out_of_memory(outcome):
+                found += [(first + at, outcome) for at in range(len(part))]
+            elif (smaller := _smaller(part, here)) is not None:
+                self._ran_out()
+                todo += [(first + at, some, there) for at, some, there in smaller]
+            else:
+                self._ran_out()
+                found += [(first + at, _too_large(part[0])) for at in range(len(part))]
+        return found
+
+    def _called(self, frames: list[Frame], bench: Bench) -> list[Frame] | BaseException:
+        """Run the GPU's nodes once; an error is returned without the stack that holds tensors."""
+        try:
+            done = frames
+            for node in self._gpu:
+                done = self._timed(node, done, bench)
+        except BaseException as error:
+            return bare(error)
+        self._tally.drawn(images=len(done), bucket=frames[0].group.bucket)
+        return done
+
+    def _ran_out(self) -> None:
+        self._tally.ran_out()
+        gc.collect()
+        if self.place.device.type == "cuda":
+            import torch
+
+            torch.cuda.empty_cache()
+
+
+def _smaller(frames: list[Frame], bench: Bench) -> list[tuple[int, list[Frame], Bench]] | None:
+    """Return the next rung of the ladder: half the bucket, then tiles; None below that."""
+    bucket = frames[0].group.bucket
+    if bucket == 1:
+        if bench.tiled:
+            return None
+        return [(0, [frame.with_facts(tiled=1) for frame in frames], replace(bench, tiled=True))]
+    half = bucket // 2
+    taken = [
+        frame.with_facts(bucket_drawn=half) for frame in frames
+    ]  # its key names the bucket that was meant
+    taken = [replace(frame, group=frame.group._replace(bucket=half)) for frame in taken]
+    parts = groupby(enumerate(taken), key=lambda pair: pair[0] // half)
+    found = []
+    for _, pairs in parts:
+        members = list(pairs)
+        found.append((members[0][0], [frame for _, frame in members], bench))
+    return found
+
+
+def _too_large(frame: Frame) -> ProviderError:
+    return ProviderError(
+        f"{frame.width_px} x {frame.height_px} px do not fit into this GPU's memory, even alone.",
+        remedy="Choose a smaller size, free the GPU, or leave the ControlNet out.",
+    )
+
+
+def _fail(tickets: Sequence[Ticket], error: BaseException) -> None:
+    told = error
+    if not isinstance(error, ImagemillError):
+        told = ProviderError(
+            f"Drawing failed: {type(error).__name__}.",
+            remedy="Look at the worker's GPU (nvidia-smi); restart the worker if it goes on.",
+        )
+    told = bare(told)
+    for ticket in tickets:
+        with suppress(InvalidStateError):  # nobody waits for it any more
+            ticket.future.set_exception(told)
+
+
+def bare(error: BaseException) -> BaseException:
+    """Return the error without stacks, its causes' too: a stack holds the tensors of its frames."""
+    each: BaseException | None = error
+    while each is not None:
+        each.__traceback__ = None
+        each = each.__cause__ or each.__context__
+    return error
+
+
+def seed_of(request: ImageRequest) -> int:
+    """Return the seed that was asked for, or one that follows from the request's key.
+
+    The same request is the same picture again, and another sample of it is another one.
+    """
+    return int(request.key[:8], 16) % 2**31 if request.seed is None else request.seed
+
+
+_engines: dict[str, Engine] = {}
+_making = threading.Lock()
+
+
+def engine_of(options: SdxlOptions, make: Callable[[SdxlOptions], Engine] = Engine) -> Engine:
+    """Return this process's engine for these options, started at the first call.
+
+    Raises:
+        ProviderMisconfigured: torch or the device is not there.
+    """
+    key = options.model_dump_json()
+    with _making:
+        if key not in _engines:
+            _engines[key] = make(options)
+        return _engines[key]
+
+
+def close_engines() -> None:
+    """End all engines of this process and free their memory."""
+    with _making:
+        while _engines:
+            _engines.popitem()[1].close()
+
+
+def reports() -> list[dict[str, Any]]:
+    """Return the reports of this process's engines, for a page or an artifact."""
+    return [engine.report().model_dump() for engine in _engines.values()]
