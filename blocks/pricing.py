@@ -1,5 +1,6 @@
 """What a pack comes to before anything is sent: pictures and their price, by the catalog."""
 
+from asyncio import to_thread
 from contextlib import AsyncExitStack
 from decimal import Decimal
 
@@ -42,7 +43,7 @@ async def pack_price(
         routes = await open_routes(batch, style, (), settings=settings, parts=parts, known=False)
         capabilities = routes[0].capabilities
         benches = benches_of(order, capabilities)
-        check_first_turns(order, benches, routes)
+        await to_thread(check_first_turns, order, benches, routes)
     each = [
         capabilities.worst_case_usd(
             planned(order_for(order, bench, bench.wording.prompt, 0), capabilities)

@@ -1,6 +1,6 @@
 """Opens the providers of a run, in order, and checks that each could serve every image."""
 
-from asyncio import gather
+from asyncio import gather, to_thread
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
@@ -8,6 +8,7 @@ from blocks.provider import load_provider
 from blocks.settings import Settings
 from imagemill.artifact import Digest
 from imagemill.breaker import breaker_of
+from imagemill.completing import completed, model_for
 from imagemill.errors import (
     ProviderError,
     ProviderMisconfigured,
@@ -44,11 +45,12 @@ async def open_routes(
         provider = await load_provider(name, settings)
         parts.push_async_callback(provider.aclose)
         try:
-            capabilities = provider.capabilities(model)
+            capabilities = provider.capabilities(model or model_for(provider, style.checkpoint))
             sized = _same_size(batch, routes, capabilities)
             requests: Sequence[ImageRequest] = ()
             if known:
-                requests = plan(sized, style, capabilities, references=references)
+                planned = plan(sized, style, capabilities, references=references)
+                requests = await to_thread(completed, provider, planned, batch.wishes)
         except UnsupportedRequest as error:
             if not routes:
                 raise

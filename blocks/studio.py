@@ -3,7 +3,7 @@
 Everything here happens before the first picture is paid.
 """
 
-from asyncio import gather
+from asyncio import gather, to_thread
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -59,7 +59,7 @@ async def open_studio(
     async with AsyncExitStack() as parts:
         routes = await open_routes(batch, style, (), settings=settings, parts=parts, known=False)
         benches = benches_of(order, routes[0].capabilities)
-        check_first_turns(order, benches, routes)
+        await to_thread(check_first_turns, order, benches, routes)
         judge, refiner = await _speakers(order, settings, parts)
         segmenter = load_segmenter(order.segmenter, settings)
         spool = Spool(settings.home)

@@ -147,7 +147,10 @@ async def priced(batch: BatchRequest, *, settings: Settings | None = None) -> Es
         digests = [each.digest for each in await _references(batch, settings)]
         routes = await open_routes(batch, style, digests, settings=settings, parts=parts)
         paid = await _paid_already(batch, routes, settings)
-        found = [estimate(r.capabilities, r.requests, paid=paid, today=today) for r in routes]
+        found = [
+            estimate(r.capabilities, r.requests, paid=paid, today=today, models=r.models)
+            for r in routes
+        ]
         return dearest(found)
 
 

@@ -81,7 +81,8 @@ async def generate_images_batch(
         prompts: What to draw, one entry an image, 1 to 10,000. The same words twice make two
             different images. The form's menu ⋮ takes a long list as JSON.
         style_name: A look from the shelf, or the name of one in your own styles folder.
-        max_concurrent: Most images on the wire at any moment, 1 to 100.
+        max_concurrent: Most calls on the wire at any moment, 1 to 100; an image each, but for local
+            models that draw several by one call.
         provider: Who draws: gemini (needs GOOGLE_API_KEY), sketch (embedded drawings, free), or
             KIND/NAME of a saved block.
         model: A name that the command "imagemill models" shows; empty for the provider's default.

@@ -25,7 +25,7 @@ async def recall_bills(shop: Workshop) -> None:
 
 
 def _offer(route: Route) -> Offer:
-    worst = [route.capabilities.worst_case_usd(request) for request in route.requests]
+    worst = [route.catalog_usd(index) for index in range(len(route.requests))]
     return Offer(
         provider=route.name, model=route.capabilities.model, least_usd=min(worst),
         most_usd=max(worst),

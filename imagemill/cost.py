@@ -1,6 +1,6 @@
 """What an answer is billed and what a batch may cost. Money is `Decimal`, in USD."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 
@@ -75,18 +75,29 @@ def estimate(
     *,
     today: date,
     paid: Collection[str] = (),
+    models: Mapping[str, Capabilities] | None = None,
 ) -> Estimate:
-    """Return what these requests may cost; nothing is sent. Keys in `paid` cost nothing any more.
+    """Return what these requests may cost; nothing is sent.
+
+    Args:
+        capabilities: Of the model that is asked unless a request names one of `models`.
+        requests: What is asked for.
+        today: For the age of prices, and retirements.
+        paid: Keys that cost nothing any more.
+        models: Other models of the provider, by name.
 
     Raises:
         UnsupportedRequest: the price of a size is not known.
     """
     due = [request for request in requests if request.key not in paid]
-    worst = [capabilities.worst_case_usd(request) for request in due]
-    least = [_least_usd(capabilities, request) for request in due]
-    warnings = (
-        retirement_warning(capabilities, today),
-        price_age_warning(capabilities, today),
+    others = models or {}
+    asked = [others.get(request.model, capabilities) for request in due]
+    worst = [each.worst_case_usd(request) for each, request in zip(asked, due, strict=True)]
+    least = [_least_usd(each, request) for each, request in zip(asked, due, strict=True)]
+    warnings = dict.fromkeys(
+        warning(each, today)
+        for each in (capabilities, *others.values())
+        for warning in (retirement_warning, price_age_warning)
     )
     return Estimate(
         provider=capabilities.provider,

@@ -35,6 +35,7 @@ async def kept(
         raise
     finally:
         shop.desk.release()
+    shop.facts[ask.key] = generated.facts
     above = await shop.ledger.paid(reservation_id, spooled.payment)
     shop.unsettled.settled(reservation_id)
     if above:

@@ -65,7 +65,7 @@ async def _paid_image(shop: Workshop, index: int, *, attempt: int) -> tuple[Reus
     Asks the best route, and at once the next one when that one failed and is not worth a retry.
     Waits, without a place on the wire, while a twin run makes the same image.
     """
-    longest_s = max(route.capabilities.timeout_s for route in shop.routes)
+    longest_s = max(route.capabilities_of(index).timeout_s for route in shop.routes)
     deadline = time.monotonic() + longest_s + 60
     failed_now: set[str] = set()
     while True:

@@ -6,7 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from imagemill.artifact import Digest, digest_of
 from imagemill.asset.negative import placed
-from imagemill.providers.base import Capabilities
+from imagemill.completing import completed
+from imagemill.providers.base import Capabilities, ImageProvider
 from imagemill.request import ImageRequest, Safety
 from imagemill.workshop import Workshop
 
@@ -37,12 +38,17 @@ class Order(BaseModel):
 
 
 def planned(
-    order: Order, capabilities: Capabilities, *, references: Sequence[Digest] = ()
+    order: Order,
+    capabilities: Capabilities,
+    *,
+    references: Sequence[Digest] = (),
+    provider: ImageProvider | None = None,
 ) -> ImageRequest:
-    """Return the order as a request to one model.
+    """Return the order as a request to one model, as `provider` will draw it.
 
     Raises:
         UnsupportedRequest: the model cannot do it.
+        ProviderMisconfigured: a file that draws is missing.
     """
     prompt, negative = placed(order.prompt, order.negative_prompt, capabilities)
     seeded = order.seed is not None and capabilities.seed
@@ -55,7 +61,7 @@ def planned(
         sample=order.sample, safety=order.safety, references=tuple(references),
     )  # fmt: skip
     capabilities.check(request)
-    return request
+    return completed(provider, [request], [None])[0] if provider else request
 
 
 def ordered(shop: Workshop, order: Order, *, references: Sequence[bytes] = ()) -> int:
@@ -70,7 +76,10 @@ def ordered(shop: Workshop, order: Order, *, references: Sequence[bytes] = ()) -
         UnsupportedRequest: one of the models cannot do it; nothing was added.
     """
     digests = tuple(digest_of(data) for data in references)
-    requests = [planned(order, route.capabilities, references=digests) for route in shop.routes]
+    requests = [
+        planned(order, route.capabilities, references=digests, provider=route.provider)
+        for route in shop.routes
+    ]
     index = len(shop.requests)
     for route, request in zip(shop.routes, requests, strict=True):
         route.requests = [*route.requests, request]

@@ -65,6 +65,12 @@ def plan(
         raise UnsupportedRequest(
             f"{capabilities.provider}/{capabilities.model} takes no seed.", remedy="Leave it out."
         )
+    if batch.diffusion is not None and not capabilities.diffusion:
+        raise UnsupportedRequest(
+            f"{capabilities.provider}/{capabilities.model} takes no diffusion settings.",
+            remedy="Leave `diffusion` out, or choose a provider that draws with a checkpoint of "
+            "yours, such as sdxl.",
+        )
     seen: Counter[str] = Counter()
     requests = []
     for words in batch.prompts:

@@ -21,6 +21,7 @@ class Style(BaseModel):
         palette: Hex colours, `#rrggbb`, most used first; read by the sketch provider and by
             palette checks.
         technique: How the sketch provider draws it.
+        checkpoint: The local checkpoint that draws this style, read by the sdxl provider.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -31,6 +32,7 @@ class Style(BaseModel):
     negative_prompt: str = ""
     palette: tuple[str, ...] = ()
     technique: str = "flat"
+    checkpoint: str = ""
 
     @field_validator("template")
     @classmethod

@@ -242,7 +242,7 @@ def _manifest_entry(image: ImageResult, request: ImageRequest | None) -> dict[st
         mode="json",
         include={"index", "status", "key", "sha256", "media_type", "width_px", "height_px",
                  "size_bytes", "seed", "sample", "cost_usd", "seconds", "attempts", "url",
-                 "error_class"},
+                 "error_class", "facts"},
     )  # fmt: skip
     return {
         **kept,

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from imagemill.artifact import Digest, text_digest
+from imagemill.diffusion import Diffusion, DiffusionWish
 
 ASPECT_RATIOS = (
     "1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9", "1:4", "4:1", "1:8", "8:1",
@@ -33,8 +34,15 @@ PromptText = Annotated[
 ]
 Safety = Literal["block_none", "block_few", "block_some", "block_most"]
 """How much the provider's filter refuses, in the document's words (003, line 79)."""
+Facts = dict[str, str | int | float]
+"""Small notes of a provider on one image, by name; units in the names, no prompt text."""
 
 _FROZEN = ConfigDict(frozen=True, hide_input_in_errors=True, extra="forbid")
+
+
+def _is_empty(value: object) -> bool:
+    """Leave what came later out of what is written where nobody uses it: keys and digests stay."""
+    return not value
 
 
 class ImageRequest(BaseModel):
@@ -46,6 +54,7 @@ class ImageRequest(BaseModel):
         seed: Fixes the noise where the model allows it; None leaves it to the provider.
         sample: 0 for the first image of these words, 1 for another one of the same, and so on.
         references: Digests of reference images, in the order they are sent.
+        diffusion: How a model on our own machine draws it; None, and in no key, for others.
     """
 
     model_config = _FROZEN
@@ -62,6 +71,7 @@ class ImageRequest(BaseModel):
     sample: Annotated[int, Field(ge=0)] = 0
     safety: Safety = "block_few"
     references: tuple[Digest, ...] = ()
+    diffusion: Annotated[Diffusion | None, Field(exclude_if=_is_empty)] = None
 
     @property
     def key(self) -> str:
@@ -110,6 +120,7 @@ class BatchRequest(BaseModel):
     max_cost_usd: Annotated[Decimal | None, Field(ge=0, le=MAX_BUDGET_USD)] = None
     fallback: Annotated[tuple[str, ...], Field(max_length=MAX_FALLBACK)] = ()
     style_lock: bool = False
+    diffusion: Annotated[DiffusionWish | None, Field(exclude_if=_is_empty)] = None
 
     @field_validator("prompts", mode="before")
     @classmethod
@@ -133,6 +144,11 @@ class BatchRequest(BaseModel):
         return value
 
     @property
+    def wishes(self) -> tuple[DiffusionWish | None, ...]:
+        """What is wanted of each image's diffusion, samples of one prompt side by side."""
+        return (self.diffusion,) * (len(self.prompts) * self.samples)
+
+    @property
     def digest(self) -> str:
         """sha256 of what decides the images: a crashed batch asked again has the same digest."""
         canonical = self.model_dump(
@@ -150,6 +166,7 @@ class ImageResult(BaseModel):
     `status` is finer than `success`: `ambiguous` means the provider may have billed it and the
     answer was lost; `not_started` that nothing was sent. `cost_usd` of an ambiguous image is what
     was reserved for it. `preview_path` is a small copy on this machine. `provider` and `model` drew it, or were asked last. `seconds` is provider time for new images, 0 for reused ones.
+    `facts` are a provider's own notes on a new image, such as its timings.
     """
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
@@ -175,6 +192,7 @@ class ImageResult(BaseModel):
     attempts: int = 0
     reused: bool = False
     seed: int | None = None
+    facts: Annotated[Facts, Field(exclude_if=_is_empty)] = {}
     error: str | None = None
     error_class: str | None = None
 

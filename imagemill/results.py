@@ -43,6 +43,7 @@ def made_result(
         attempts=0 if reused else attempt,
         reused=reused,
         seed=paid.seed,
+        facts={} if reused else shop.facts.get(paid.key, {}),
     )
 
 
@@ -67,7 +68,7 @@ def failure_of(
         key=(known.key if isinstance(known, AmbiguousOutcome) else "") or request.key,
         sample=request.sample,
         provider=route.name if route else "",
-        model=route.capabilities.model if route else "",
+        model=request.model if route else "",
         cost_usd=known.cost_usd if known else Decimal(0),
         attempts=attempts,
         error=message,

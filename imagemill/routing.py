@@ -4,7 +4,7 @@ Decisions only; what goes over them is in `making`.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -41,12 +41,14 @@ billed; a refused prompt is not carried from door to door."""
 
 @dataclass
 class Route:
-    """One provider and model that this run may ask.
+    """One provider that this run may ask: a model of it, or several that share pace and standing.
 
     Attributes:
         name: As the asker names it: `gemini`, or `gemini/team` for a saved block.
         requests: The run's images as this model is asked for them, in input order. Who thinks of
             images on the way adds them to the routes of a run alike (`ordering`).
+        capabilities: Of the model that is asked unless a request names another.
+        models: By name, what the other models of this provider can do that requests name.
         refused: Why this run asks it nothing more, or None.
         tries: By image, how often it failed here.
         dearness: The highest bill seen, as a multiple of the catalog's worst case; 1 or more.
@@ -59,6 +61,7 @@ class Route:
     requests: Sequence[ImageRequest]
     pacer: Pacer
     breaker: CircuitBreaker
+    models: Mapping[str, Capabilities] = field(default_factory=dict)
     refused: ImagemillError | None = None
     tries: Counter[int] = field(default_factory=Counter)
     dearness: Decimal = Decimal(1)
@@ -75,11 +78,19 @@ class Route:
 
     def worst_case_usd(self, index: int) -> Decimal:
         """Return what to hold for an image: the catalog's word, corrected by the bills that came."""
-        return self.capabilities.worst_case_usd(self.requests[index]) * self.dearness
+        return self.catalog_usd(index) * self.dearness
+
+    def catalog_usd(self, index: int) -> Decimal:
+        """Return the catalog's worst case for an image, in USD."""
+        return self.capabilities_of(index).worst_case_usd(self.requests[index])
+
+    def capabilities_of(self, index: int) -> Capabilities:
+        """Return what the model that an image is asked of can do."""
+        return self.models.get(self.requests[index].model, self.capabilities)
 
     def billed(self, index: int, usd: Decimal, *, held_usd: Decimal) -> None:
         """Remember what an image was billed: the next ones are held at no less."""
-        catalog = self.capabilities.worst_case_usd(self.requests[index])
+        catalog = self.catalog_usd(index)
         if usd > held_usd and catalog:
             self.dearness = max(self.dearness, stepped(usd / catalog))
         self.proven = usd <= held_usd

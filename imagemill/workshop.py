@@ -19,10 +19,11 @@ from imagemill.ledger.runs import HEARTBEAT
 from imagemill.pacing import Pacer
 from imagemill.prompt import Style
 from imagemill.providers.base import Capabilities, ImageProvider
-from imagemill.request import BatchRequest, ImageRequest, ImageResult
+from imagemill.request import BatchRequest, Facts, ImageRequest, ImageResult
 from imagemill.routing import Route
 from imagemill.spool import Spool
 from imagemill.store.base import ContentStore
+from imagemill.unsettled import Unsettled
 
 UPLOADS_AT_ONCE = 8
 """Uploads in flight; more did not raise SeaweedFS's PUT/s on two cores (facts/storage.md, 2)."""
@@ -45,34 +46,6 @@ class Progress:
     noun: str = "images"
 
 
-class Unsettled:
-    """This run's open reservations; somebody may wait until one of them settles."""
-
-    def __init__(self) -> None:
-        self.outcomes = 0
-        self._open: set[int] = set()
-        self._settled = asyncio.Event()
-
-    def __bool__(self) -> bool:
-        """Tell whether any is open."""
-        return bool(self._open)
-
-    def opened(self, reservation_id: int) -> None:
-        """One more is open."""
-        self._open.add(reservation_id)
-
-    def settled(self, reservation_id: int) -> None:
-        """It has its outcome; whoever waits looks again."""
-        self._open.discard(reservation_id)
-        self.outcomes += 1
-        self._settled.set()
-        self._settled = asyncio.Event()
-
-    async def next(self) -> None:
-        """Wait until one settles."""
-        await self._settled.wait()
-
-
 on_progress: ContextVar[Callable[[Progress], None] | None] = ContextVar("on_progress", default=None)
 """Set by a door in this process that wants to draw a live bar."""
 
@@ -84,7 +57,8 @@ class Workshop:
     Attributes:
         routes: Who may be asked, in order; the first is `batch.provider`.
         desk: So many answers at most are in memory, not yet on disk.
-        slots: At most `max_concurrent` requests of this run are on the wire.
+        slots: At most so many requests of this run are on the wire (`places`).
+        lanes: By route, at most so many of them there: its models may draw fewer by one call.
         folder: Where this run's contact sheet and gallery go on this machine.
         stopped: Why nothing more is sent (a refused key), or None.
         attempts: By image, how often it was tried.
@@ -94,6 +68,7 @@ class Workshop:
         scout: Held by the one image that goes alone.
         references: Pictures that every image is guided by, but for those of `own_references`.
         own_references: By image, those that only it is guided by.
+        facts: By key, what providers noted on the images that this run paid for.
         carried: By image, what an earlier run says of it and this one leaves alone.
         unsettled: Reservations whose outcome is not written yet.
         under_way: Set once a request is out or an image has its result.
@@ -112,6 +87,7 @@ class Workshop:
     output_dir: Path | None
     endpoint: Endpoint | None = None
     slots: asyncio.Semaphore = field(init=False)
+    lanes: dict[str, asyncio.Semaphore] = field(init=False)
     desk: asyncio.Semaphore = field(init=False)
     uploads: asyncio.Semaphore = field(init=False)
     stopped: ImagemillError | None = None
@@ -124,6 +100,7 @@ class Workshop:
     scout: asyncio.Lock = field(default_factory=asyncio.Lock)
     own_references: dict[int, tuple[bytes, ...]] = field(default_factory=dict)
     carried: dict[int, ImageResult] = field(default_factory=dict)
+    facts: dict[str, Facts] = field(default_factory=dict)
     unsettled: Unsettled = field(default_factory=Unsettled)
     under_way: asyncio.Event = field(default_factory=asyncio.Event)
     progress: Progress = field(init=False)
@@ -131,11 +108,20 @@ class Workshop:
 
     def __post_init__(self) -> None:
         """Make the limits of this run."""
-        self.slots = asyncio.Semaphore(self.batch.max_concurrent)
-        self.desk = asyncio.Semaphore(self.batch.max_concurrent + DESK_SPARE)
+        self.lower_to(self.batch.max_concurrent)
+        self.desk = asyncio.Semaphore(self.places + DESK_SPARE)
         self.uploads = asyncio.Semaphore(UPLOADS_AT_ONCE)
         self.progress = Progress(len(self.requests), 0, 0, 0, 0)
         self.sheet = ContactSheet(len(self.requests))
+
+    @property
+    def places(self) -> int:
+        """Most requests on the wire: `max_concurrent` calls, each of so many as one call may draw."""
+        return self.batch.max_concurrent * self._batch_size
+
+    @property
+    def _batch_size(self) -> int:
+        return max((route.capabilities.batch_size for route in self.routes), default=1)
 
     @property
     def provider(self) -> ImageProvider:
@@ -207,15 +193,20 @@ class Workshop:
         if self.goes_alone(route):
             async with self.scout:
                 if self.goes_alone(route):
-                    async with self.slots, route.pacer.turn():
+                    async with self.lanes[route.id], self.slots, route.pacer.turn():
                         yield True
                     return
-        async with self.slots, route.pacer.turn():
+        async with self.lanes[route.id], self.slots, route.pacer.turn():
             yield False
 
-    def lower_to(self, places: int) -> None:
-        """Allow fewer requests on the wire than were asked for; called before the first is sent."""
-        self.slots = asyncio.Semaphore(max(1, min(places, self.batch.max_concurrent)))
+    def lower_to(self, calls: int) -> None:
+        """Allow fewer calls on the wire than were asked for; called before the first is sent."""
+        allowed = max(1, min(calls, self.batch.max_concurrent))
+        self.slots = asyncio.Semaphore(allowed * self._batch_size)
+        self.lanes = {
+            route.id: asyncio.Semaphore(allowed * route.capabilities.batch_size)
+            for route in self.routes
+        }
 
     def sending(self) -> None:
         """A request goes out now."""

@@ -9,6 +9,7 @@ from prefect.client.schemas.objects import State
 from prefect.context import TaskRunContext
 from prefect.tasks import exponential_backoff
 
+from imagemill.completing import asking_order
 from imagemill.errors import ImagemillError, LedgerError
 from imagemill.making import make_image
 from imagemill.request import ImageResult
@@ -51,7 +52,9 @@ async def draw_image(run_id: str, number: int, prompt_digest: str) -> ImageResul
 
 
 async def draw_images(shop: Workshop) -> None:
-    """Make all images of a run. Results are in the ledger; a failure is one of them.
+    """Make all images of a run, in the order its provider likes. Results are in the ledger.
+
+    A failure is one of them.
 
     The window lets a few more tasks start than may be on the wire, so that one image's upload
     overlaps the next one's request; these start when the first request is out.
@@ -59,7 +62,7 @@ async def draw_images(shop: Workshop) -> None:
     Raises:
         LedgerError: the ledger took no result any more; what was on the wire came in before.
     """
-    window = asyncio.Semaphore(shop.batch.max_concurrent)
+    window = asyncio.Semaphore(shop.places)
     widening = asyncio.create_task(_widened(shop, window))
     log = get_run_logger()
     broken: list[LedgerError] = []
@@ -81,7 +84,7 @@ async def draw_images(shop: Workshop) -> None:
 
     try:
         async with asyncio.TaskGroup() as group:
-            for index in range(len(shop.requests)):
+            for index in asking_order(shop.provider, shop.requests):
                 group.create_task(one(index))
     finally:
         widening.cancel()
@@ -91,7 +94,7 @@ async def draw_images(shop: Workshop) -> None:
 
 async def _widened(shop: Workshop, window: asyncio.Semaphore) -> None:
     await shop.under_way.wait()
-    for _ in range(shop.batch.max_concurrent + UPLOADS_AT_ONCE):
+    for _ in range(shop.places + UPLOADS_AT_ONCE):
         window.release()
 
 

@@ -51,6 +51,8 @@ def benches_of(
 def check_first_turns(order: AssetOrder, benches: Sequence[Bench], routes: Sequence[Route]) -> None:
     """Make sure that each asset's first picture could be asked of every route.
 
+    May read large files where a route draws on this machine: call it in a thread.
+
     Raises:
         UnsupportedRequest: one could not; nothing was sent.
     """
@@ -64,7 +66,8 @@ def check_first_turns(order: AssetOrder, benches: Sequence[Bench], routes: Seque
                 remedy="Shorten the description or the parameters.",
             )
         for route in routes:
-            planned(order_for(order, bench, prompt, 0), route.capabilities)
+            first = order_for(order, bench, prompt, 0)
+            planned(first, route.capabilities, provider=route.provider)
 
 
 def longest_prompt(routes: Sequence[Route]) -> int:

@@ -10,8 +10,9 @@ from typing import Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from imagemill.diffusion import DiffusionWish
 from imagemill.errors import UnsupportedRequest
-from imagemill.request import ImageRequest
+from imagemill.request import Facts, ImageRequest
 
 
 class Capabilities(BaseModel):
@@ -21,6 +22,7 @@ class Capabilities(BaseModel):
     None means the price is unknown, and an unknown price is refused.
     `prompt_limit_chars` is the longest rendered prompt accepted.
     `max_in_flight` bounds concurrent requests in one process; None is no bound.
+    `batch_size` requests are drawn by one call. `diffusion` says whether it takes a `DiffusionWish`.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -38,6 +40,8 @@ class Capabilities(BaseModel):
     safety: bool = False
     embedded: bool = False
     max_in_flight: int | None = Field(default=None, ge=1)
+    batch_size: int = Field(default=1, ge=1)
+    diffusion: bool = False
     timeout_s: float = Field(default=120.0, gt=0)
     retires_on: date | None = None
     price_read_on: date | None = None
@@ -100,7 +104,7 @@ class GeneratedImage(BaseModel):
     cost_usd: Decimal = Field(ge=0)
     model: str
     seed: int | None = None
-    facts: dict[str, str | int | float] = Field(default_factory=dict)
+    facts: Facts = Field(default_factory=dict)
 
 
 @runtime_checkable
@@ -137,4 +141,51 @@ class ImageProvider(Protocol):
 
     async def aclose(self) -> None:
         """Release connections; the provider is not used afterwards."""
+        ...
+
+
+@runtime_checkable
+class DrawsByStyle(Protocol):
+    """A provider that may have a model of its own for a style."""
+
+    def model_for(self, checkpoint: str) -> str:
+        """Return the model that draws a style, by the style's `checkpoint` ("" where it names none).
+
+        "" is the provider's default model. Asked only where nobody names a model.
+
+        Raises:
+            UnsupportedRequest: no such checkpoint; the message lists the known ones.
+        """
+        ...
+
+
+@runtime_checkable
+class Completes(Protocol):
+    """A provider whose pictures depend on more than was asked: it says on what, for the key."""
+
+    def completed(
+        self, requests: Sequence[ImageRequest], wishes: Sequence[DiffusionWish | None]
+    ) -> Sequence[ImageRequest]:
+        """Return the requests, in order, with `diffusion` filled in.
+
+        Called with all requests of a run before anything is paid, and with each that is thought of
+        later. May read large files: it is called in a thread, save for the later ones.
+
+        Args:
+            requests: As planned.
+            wishes: What the asker wants of each; None for nothing in particular.
+
+        Raises:
+            UnsupportedRequest: a wish that cannot be met.
+            ProviderMisconfigured: a file that draws is missing or not what it should be.
+        """
+        ...
+
+
+@runtime_checkable
+class Ordered(Protocol):
+    """A provider that draws a run sooner in another order, such as checkpoint by checkpoint."""
+
+    def order(self, requests: Sequence[ImageRequest]) -> Sequence[int]:
+        """Return the indices of the requests in the order in which they should be asked."""
         ...

@@ -8,6 +8,7 @@ from pathlib import Path
 from imagemill.artifact import ArtifactRef, digest_of
 from imagemill.bills import recall_bills
 from imagemill.breaker import CircuitBreaker
+from imagemill.completing import completed
 from imagemill.errors import ArtifactError
 from imagemill.ledger import Ledger, RunRow
 from imagemill.ledger.holder import holder
@@ -32,8 +33,11 @@ class ScriptedProvider:
     `bills` are what the first answers cost; later ones cost `PRICE`.
     """
 
-    def __init__(self, *script, name="scripted", breaker=None, bills=(), **capabilities):
+    def __init__(
+        self, *script, name="scripted", breaker=None, bills=(), facts=None, **capabilities
+    ):
         self.name = name
+        self.facts = facts or {}
         self.bills = deque(bills)
         self.breaker = breaker
         self.can = capabilities
@@ -65,6 +69,7 @@ class ScriptedProvider:
             cost_usd=self.bills.popleft() if self.bills else PRICE,
             model=f"{self.name}-1",
             seed=request.seed,
+            facts=self.facts,
         )
 
     async def aclose(self):
@@ -149,7 +154,8 @@ def route_of(provider, wanted) -> Route:
     return Route(
         name=getattr(provider, "route_name", provider.name), provider=provider,
         capabilities=capabilities,
-        requests=plan(wanted, STYLE, capabilities), pacer=Pacer(100),
+        requests=completed(provider, plan(wanted, STYLE, capabilities), wanted.wishes),
+        pacer=Pacer(100),
         breaker=getattr(provider, "breaker", None) or CircuitBreaker(),
     )  # fmt: skip
 

@@ -5,13 +5,14 @@ from decimal import Decimal
 import pytest
 from pydantic import ValidationError
 
-from imagemill.request import BatchResult, ImageRequest
+from imagemill.diffusion import Diffusion, DiffusionWish
+from imagemill.request import BatchRequest, BatchResult, ImageRequest, ImageResult
 from tests.builders import batch_request, image_request, image_result
 
 CHANGES = {
     "provider": "gemini", "model": "other", "prompt": "a whale", "negative_prompt": "people",
     "aspect_ratio": "16:9", "size": "512", "seed": 1, "sample": 1, "safety": "block_most",
-    "references": ("ab" * 32,),
+    "references": ("ab" * 32,), "diffusion": Diffusion(steps=30, guidance=5, sampler="euler"),
 }  # fmt: skip
 
 
@@ -41,6 +42,33 @@ def test_a_batch_asked_again_is_known_by_its_digest():
                          fallback=("gemini",), style_lock=True)  # fmt: skip
     assert same.digest == batch_request().digest
     assert batch_request(seed=1).digest != batch_request().digest
+
+
+def test_a_batch_has_the_digest_it_had_before_there_were_rows_and_diffusion():
+    """Digests lie in ledgers: with another one a crashed batch would not be finished but begun anew."""
+    assert batch_request().digest == (
+        "4577a0d0909f209732563af6d736bc5935e1c5e80dbb8bba9b202cb05364d7e8"
+    )
+    more = batch_request(
+        seed=7, size="1K", samples=2, negative_prompt="blur", model="m", references=("a.png",)
+    )
+    assert more.digest == "643e2911b2dc2c515f27995e715f0140c645a4ef7638bca74845b0cb52d63963"
+    assert batch_request(diffusion=DiffusionWish(steps=9)).digest != batch_request().digest
+
+
+def test_a_batch_is_read_back_as_it_was_asked_for():
+    """Resuming reads it from the ledger; what nobody asked for is not written."""
+    asked = batch_request(diffusion=DiffusionWish(steps=9, loras=("ink:0.8",)))
+    assert BatchRequest.model_validate_json(asked.model_dump_json()) == asked
+    assert "diffusion" not in batch_request().model_dump_json()
+
+
+def test_facts_of_a_provider_are_told_where_there_are_any():
+    """In the result, and read back from the ledger; results from before have none."""
+    noted = image_result(facts={"generate_s": 1.25, "bucket": 4, "sampler": "euler"})
+    assert noted.to_json()["facts"] == noted.facts
+    assert ImageResult.model_validate_json(noted.model_dump_json()).facts == noted.facts
+    assert "facts" not in image_result().to_json()
 
 
 def test_nothing_that_is_printed_holds_a_prompt():
