@@ -78,8 +78,13 @@ class Desk:
     def add_prompt(self, words: str) -> None:
         """Write one more prompt into the list."""
         add = self.page.get_by_role("button", name="Add item")
+        fields = self.page.locator("fieldset").filter(has=add).last.locator("textarea")
+        before = fields.count()
         add.click()
-        self.page.locator("fieldset").filter(has=add).last.locator("textarea").last.fill(words)
+        # A busy machine draws the new field late; the last one there would be the one before.
+        expect(fields).to_have_count(before + 1)
+        fields.nth(before).fill(words)
+        expect(fields.nth(before)).to_have_value(words)
 
     def list_of(self, title: str) -> Locator:
         """Find the list (a button that shows what is chosen) under a field's or a tab's title."""

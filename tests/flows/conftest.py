@@ -130,6 +130,21 @@ def ledger_address(request, tmp_path):
         connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
+def _free_places(prefect_url: str) -> None:
+    """Make the limits anew whose places a killed run still holds: its lease lasts for minutes.
+
+    Emptied only, a limit would be emptied once more when that lease ends, in a later test.
+    """
+    import httpx
+
+    address = f"{prefect_url}/v2/concurrency_limits"
+    for limit in httpx.post(f"{address}/filter", json={}).json():
+        if limit["active_slots"]:
+            httpx.delete(f"{address}/{limit['id']}").raise_for_status()
+            wanted = {"name": limit["name"], "limit": limit["limit"]}
+            httpx.post(f"{address}/", json=wanted).raise_for_status()
+
+
 @pytest.fixture
 def mill(services, fake, ledger_address, monkeypatch):
     """Point this process at the services, the fake Gemini and a fresh ledger, for one test."""
@@ -150,6 +165,7 @@ def mill(services, fake, ledger_address, monkeypatch):
         monkeypatch.setenv(name, value)
     forget_stores()
     forget_breakers()
+    _free_places(services.prefect_url)
     with temporary_settings(
         {PREFECT_API_URL: services.prefect_url, PREFECT_HOME: services.home / "prefect"}
     ):

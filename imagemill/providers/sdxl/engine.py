@@ -1,48 +1,32 @@
 """The engine: one thread that owns the GPU, a queue of images, and the nodes they walk through.
 
-It lives as long as its process: checkpoints stay resident from run to run (`engine_of`).
+It lives as long as its process: checkpoints stay resident from run to run (`engines`).
 """
 
 import gc
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import InvalidStateError, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from itertools import groupby
-from typing import Any
 
 from imagemill.errors import ImagemillError, ProviderError
 from imagemill.providers.sdxl.buckets import Choice, Group, Waiting, choose, group_of
 from imagemill.providers.sdxl.frame import Bench, Frame, Node, timed
+from imagemill.providers.sdxl.ladder import smaller, too_large
 from imagemill.providers.sdxl.loading import Place, place_of
 from imagemill.providers.sdxl.memory import cap, figures, out_of_memory
 from imagemill.providers.sdxl.nodes import standard_nodes
 from imagemill.providers.sdxl.options import SdxlOptions
 from imagemill.providers.sdxl.sizes import pixel_size
 from imagemill.providers.sdxl.tally import EngineReport, Tally
+from imagemill.providers.sdxl.ticket import Ticket, bare, fail, seed_of
 from imagemill.providers.sdxl.weights import Weights
 from imagemill.request import ImageRequest
 
 ENCODERS = 4
 """Threads for nodes that need no GPU: one PNG takes 0.2 s of a core, one bucket of 4 more than 2 s."""
-
-
-@dataclass
-class Ticket:
-    """One image that was asked for: where it is, and who is told."""
-
-    frame: Frame
-    future: "Future[Frame]" = field(default_factory=Future)
-    since_s: float = field(default_factory=time.monotonic)
-    left: bool = False
-
-    def leave(self) -> None:
-        """Nobody waits for it any more: it is not drawn, or the call ends at its next step."""
-        self.left = True
-        self.future.cancel()
 
 
 class Engine:
@@ -120,7 +104,7 @@ class Engine:
             for node in self._before:
                 [ticket.frame] = self._timed(node, [ticket.frame], Bench())
         except BaseException as error:
-            _fail([ticket], error)
+            fail([ticket], error)
             return
         with self._changed:
             self._queues.setdefault(ticket.frame.group, deque()).append(ticket)
@@ -132,7 +116,7 @@ class Engine:
             for node in self._after:
                 [frame] = self._timed(node, [frame], Bench())
         except BaseException as error:
-            _fail([ticket], error)
+            fail([ticket], error)
             return
         with suppress(InvalidStateError):  # nobody waits for it any more
             ticket.future.set_result(frame)
@@ -207,14 +191,14 @@ class Engine:
             bench.drawer = self._weights.drawer_for(frames[0].group)
             ready_s = round(time.perf_counter() - began, 3)
         except BaseException as error:
-            _fail(tickets, error)
+            fail(tickets, error)
             return
         frames = [frame.with_facts(checkpoint_s=ready_s) for frame in frames]
         for at, drawn in self._drawn(frames, bench):
             if isinstance(drawn, Frame):
                 self._threads.submit(self._finished, tickets[at], drawn)
             else:
-                _fail([tickets[at]], drawn)
+                fail([tickets[at]], drawn)
 
     def _drawn(self, frames: list[Frame], bench: Bench) -> list[tuple[int, Frame | BaseException]]:
         """Return each image or why there is none. Out of memory, the bucket is halved, then tiled."""
@@ -227,12 +211,12 @@ class Engine:
                 found += [(first + at, frame) for at, frame in enumerate(outcome)]
             elif not out_of_memory(outcome):
                 found += [(first + at, outcome) for at in range(len(part))]
-            elif (smaller := _smaller(part, here)) is not None:
+            elif (rungs := smaller(part, here)) is not None:
                 self._ran_out()
-                todo += [(first + at, some, there) for at, some, there in smaller]
+                todo += [(first + at, some, there) for at, some, there in rungs]
             else:
                 self._ran_out()
-                found += [(first + at, _too_large(part[0])) for at in range(len(part))]
+                found += [(first + at, too_large(part[0])) for at in range(len(part))]
         return found
 
     def _called(self, frames: list[Frame], bench: Bench) -> list[Frame] | BaseException:
@@ -253,89 +237,3 @@ class Engine:
             import torch
 
             torch.cuda.empty_cache()
-
-
-def _smaller(frames: list[Frame], bench: Bench) -> list[tuple[int, list[Frame], Bench]] | None:
-    """Return the next rung of the ladder: half the bucket, then tiles; None below that."""
-    bucket = frames[0].group.bucket
-    if bucket == 1:
-        if bench.tiled:
-            return None
-        return [(0, [frame.with_facts(tiled=1) for frame in frames], replace(bench, tiled=True))]
-    half = bucket // 2
-    taken = [
-        frame.with_facts(bucket_drawn=half) for frame in frames
-    ]  # its key names the bucket that was meant
-    taken = [replace(frame, group=frame.group._replace(bucket=half)) for frame in taken]
-    parts = groupby(enumerate(taken), key=lambda pair: pair[0] // half)
-    found = []
-    for _, pairs in parts:
-        members = list(pairs)
-        found.append((members[0][0], [frame for _, frame in members], bench))
-    return found
-
-
-def _too_large(frame: Frame) -> ProviderError:
-    return ProviderError(
-        f"{frame.width_px} x {frame.height_px} px do not fit into this GPU's memory, even alone.",
-        remedy="Choose a smaller size, free the GPU, or leave the ControlNet out.",
-    )
-
-
-def _fail(tickets: Sequence[Ticket], error: BaseException) -> None:
-    told = error
-    if not isinstance(error, ImagemillError):
-        told = ProviderError(
-            f"Drawing failed: {type(error).__name__}.",
-            remedy="Look at the worker's GPU (nvidia-smi); restart the worker if it goes on.",
-        )
-    told = bare(told)
-    for ticket in tickets:
-        with suppress(InvalidStateError):  # nobody waits for it any more
-            ticket.future.set_exception(told)
-
-
-def bare(error: BaseException) -> BaseException:
-    """Return the error without stacks, its causes' too: a stack holds the tensors of its frames."""
-    each: BaseException | None = error
-    while each is not None:
-        each.__traceback__ = None
-        each = each.__cause__ or each.__context__
-    return error
-
-
-def seed_of(request: ImageRequest) -> int:
-    """Return the seed that was asked for, or one that follows from the request's key.
-
-    The same request is the same picture again, and another sample of it is another one.
-    """
-    return int(request.key[:8], 16) % 2**31 if request.seed is None else request.seed
-
-
-_engines: dict[str, Engine] = {}
-_making = threading.Lock()
-
-
-def engine_of(options: SdxlOptions, make: Callable[[SdxlOptions], Engine] = Engine) -> Engine:
-    """Return this process's engine for these options, started at the first call.
-
-    Raises:
-        ProviderMisconfigured: torch or the device is not there.
-    """
-    key = options.model_dump_json()
-    with _making:
-        if key not in _engines:
-            _engines[key] = make(options)
-        return _engines[key]
-
-
-def close_engines() -> None:
-    """End all engines of this process and free their memory."""
-    with _making:
-        while _engines:
-            _engines.popitem()[1].close()
-
-
-def reports() -> list[dict[str, Any]]:
-    """Return the reports of this process's engines, for a page or an artifact."""
-    return [engine.report().model_dump() for engine in _engines.values()]

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from decimal import Decimal
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,12 +11,14 @@ from imagemill.diffusion import Control, Diffusion, DiffusionWish, LoraUse
 from imagemill.errors import ImagemillError, ProviderMisconfigured, UnsupportedRequest
 from imagemill.providers.base import Capabilities, GeneratedImage
 from imagemill.providers.sdxl.buckets import bucket_sizes, group_of, order
-from imagemill.providers.sdxl.engine import Ticket, engine_of
+from imagemill.providers.sdxl.engines import engine_of, running_engine
 from imagemill.providers.sdxl.files import check_checkpoint, check_part, digest_of_weights
 from imagemill.providers.sdxl.frame import Frame
+from imagemill.providers.sdxl.loading import place_of
 from imagemill.providers.sdxl.options import SdxlOptions
 from imagemill.providers.sdxl.sizes import RATIOS_1K, SIDES_PX
 from imagemill.providers.sdxl.tally import EngineReport
+from imagemill.providers.sdxl.ticket import Ticket
 from imagemill.request import ImageRequest
 
 if TYPE_CHECKING:
@@ -87,7 +89,7 @@ class SdxlProvider:
         for name, file in options.loras.items():
             check_part(file, what=f"LoRA {name}")
         tokenizers(options.config)
-        engine_of(options)
+        place_of(options)
 
     def completed(
         self, requests: Sequence[ImageRequest], wishes: Sequence[DiffusionWish | None]
@@ -102,12 +104,14 @@ class SdxlProvider:
             ProviderMisconfigured: a file is missing, poisoned or of another kind.
         """
         self._check()
-        settled = [
-            request.model_copy(
-                update={"diffusion": self._settled(request, wish or DiffusionWish())}
-            )
-            for request, wish in zip(requests, wishes, strict=True)
-        ]
+        digests = cache(partial(digest_of_weights, cache=self._digests))
+        settled = []
+        for request, wish in zip(requests, wishes, strict=True):
+            how = self._settled(request, wish or DiffusionWish())
+            files = self._files(request.model, how)
+            weights = {part: digests(file) for part, file in files.items()}
+            how = how.model_copy(update={"weights": weights})
+            settled.append(request.model_copy(update={"diffusion": how}))
         buckets = bucket_sizes([group_of(each) for each in settled], most=self._options.bucket)
         return [
             each.model_copy(update={"diffusion": _in_bucket(each.diffusion, bucket)})
@@ -116,7 +120,8 @@ class SdxlProvider:
 
     def order(self, requests: Sequence[ImageRequest]) -> Sequence[int]:
         """Return in which order the images are best asked for: grouped, the resident style first."""
-        resident = engine_of(self._options).report().resident
+        engine = running_engine(self._options)
+        resident = engine.report().resident if engine else ()
         return order([group_of(each) for each in requests], resident=next(iter(resident), ""))
 
     async def generate(
@@ -154,7 +159,6 @@ class SdxlProvider:
     def _settled(self, request: ImageRequest, wish: DiffusionWish) -> Diffusion:
         options = self._options
         checkpoint = options.checkpoints[request.model]
-        loras = tuple(LoraUse.read(each) for each in wish.loras)
         control = self._control(wish, guided=bool(request.references))
         strength = wish.strength
         if request.references and control == "none" and strength is None:
@@ -170,8 +174,8 @@ class SdxlProvider:
             guidance=checkpoint.guidance if wish.guidance is None else wish.guidance,
             sampler=wish.sampler or checkpoint.sampler,
             control=control, control_scale=scale if control != "none" else 1.0,
-            strength=strength, loras=loras, recipe=RECIPE,
-            weights=self._weights(request.model, control, loras),
+            strength=strength, recipe=RECIPE,
+            loras=tuple(LoraUse.read(each) for each in wish.loras),
         )  # fmt: skip
 
     def _control(self, wish: DiffusionWish, *, guided: bool) -> Control:
@@ -195,23 +199,22 @@ class SdxlProvider:
             )
         return asked
 
-    def _weights(
-        self, model: str, control: Control, loras: Sequence[LoraUse]
-    ) -> dict[str, str]:  # fmt: skip
+    def _files(self, model: str, how: Diffusion) -> dict[str, Path]:
+        """Return the weight files that draw, by part; their digests are in the key."""
         options = self._options
         files = {"checkpoint": options.checkpoints[model].file}
         if options.vae is not None:
             files["vae"] = options.vae
-        if (net := options.control_file(control)) is not None:
+        if (net := options.control_file(how.control)) is not None:
             files["control"] = net
-        for lora in loras:
+        for lora in how.loras:
             if lora.name not in options.loras:
                 known = ", ".join(options.loras) or "none"
                 raise UnsupportedRequest(
                     f"There is no LoRA {lora.name[:60]!r}.", remedy=f"Configured: {known}."
                 )
             files[f"lora:{lora.name}"] = options.loras[lora.name]
-        return {part: digest_of_weights(file, self._digests) for part, file in files.items()}
+        return files
 
 
 def _in_bucket(how: Diffusion | None, bucket: int) -> Diffusion | None:
