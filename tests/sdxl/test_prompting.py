@@ -199,3 +199,17 @@ def test_the_shorter_side_is_padded_and_too_few_chunks_are_refused(parts, caplog
         encode(parts, "secretfox " * 10, negative="", chunks=1)
     assert "secretfox" not in str(caught.value)
     assert "secretfox" not in caplog.text
+
+
+def test_tokenizers_that_count_differently_still_fit_together(parts):
+    """SDXL's second pads with "!" and so reads each "!" by itself; the first side is padded."""
+    from bench import tiny_sdxl
+
+    picky = tiny_sdxl.make_tokenizer("th")  # reads "the" as two
+    parts = TextParts(parts.tokenizer, picky, parts.text_encoder, parts.text_encoder_2)
+    prompt = "the " * 75
+    assert len(chunk_tokens(parts.tokenizer, parse(prompt))) == 1
+    assert len(chunk_tokens(picky, parse(prompt))) == 2
+    made = encode(parts, prompt, negative="")
+    assert made.chunks == count_chunks(parts, prompt) == 2
+    assert made.prompt_embeds.shape == made.negative_embeds.shape == (1, 154, 96)
