@@ -47,6 +47,11 @@ def shared_weights() -> Path:
     return Path(sys.prefix) / "share" / "imagemill" / WEIGHTS
 
 
+def shared_sdxl_config() -> Path:
+    """Return where `make setup-gpu` puts SDXL's config folder: beside the libraries that read it."""
+    return Path(sys.prefix) / "share" / "imagemill" / "sdxl"
+
+
 class Settings(BaseSettings):
     """Every variable imagemill reads, all optional. See docs/configuration.md.
 
