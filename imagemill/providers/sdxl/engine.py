@@ -66,7 +66,9 @@ class Engine:
             ProviderError: the engine is closed.
         """
         how = request.diffusion
-        width_px, height_px = pixel_size(request.size, request.aspect_ratio)
+        width_px, height_px = pixel_size(
+            request.size, request.aspect_ratio, native_px=self.options.native_px
+        )
         frame = Frame(
             request=request, references=tuple(references), width_px=width_px, height_px=height_px,
             group=group_of(request)._replace(chunks=chunks), seed=seed_of(request),
@@ -170,7 +172,8 @@ class Engine:
 
     def _take(self, group: Group) -> list[Ticket]:
         """Take a bucket off the queue, without those that nobody waits for any more."""
-        queue, taken = self._queues[group], []
+        queue = self._queues[group]
+        taken: list[Ticket] = []
         while queue and len(taken) < group.bucket:
             ticket = queue.popleft()
             if not ticket.left:

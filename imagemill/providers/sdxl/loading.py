@@ -24,11 +24,18 @@ def place_of(options: SdxlOptions) -> Place:
     """
     try:
         import torch
+        import transformers
+
+        transformers.logging.set_verbosity_error()  # it speaks while diffusers is imported
+        import diffusers
     except ImportError as error:
         raise ProviderMisconfigured(
             "Local SDXL needs torch and diffusers, which are not installed.",
             remedy="Run `make setup-gpu`, or install the extra `imagemill[gpu]`.",
         ) from error
+    # Its bars and warnings would run through ours; what goes wrong it raises.
+    diffusers.utils.logging.set_verbosity_error()
+    diffusers.utils.logging.disable_progress_bar()
     name = options.device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"

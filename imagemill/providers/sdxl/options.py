@@ -56,6 +56,7 @@ class SdxlOptions(BaseModel):
         linger_s: A bucket that is not full waits at most this long for more while the GPU is idle.
         max_wait_s: An image that waited longer than this is drawn next, whatever is resident.
         keep_alive_s: Weights leave GPU memory after so long without work; 0 keeps them.
+        native_px: Side of the square the checkpoints were trained on, which is size 1K.
         control: What is kept of a reference image when the asker does not say; None is edges where a
             ControlNet for them is configured, else nothing (image to image).
         control_scale: How firmly.
@@ -81,6 +82,7 @@ class SdxlOptions(BaseModel):
     linger_s: Annotated[float, Field(ge=0, le=10)] = 0.1
     max_wait_s: Annotated[float, Field(gt=0)] = 120.0
     keep_alive_s: Annotated[float, Field(ge=0)] = 0.0
+    native_px: Annotated[int, Field(ge=64, le=2048)] = 1024
     control: Control | None = None
     control_scale: Scale = 0.8
     strength: Strength = 0.6

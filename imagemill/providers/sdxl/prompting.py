@@ -7,6 +7,7 @@ does. One prompt at a time: an embedding must not depend on its neighbours. torc
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagemill.errors import UnsupportedRequest
@@ -27,11 +28,28 @@ Chunk = tuple[Weighted, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class TextParts:
-    """The four parts of SDXL that read words."""
+class Tokenizers:
+    """The two parts of SDXL that cut words into tokens."""
 
     tokenizer: CLIPTokenizer
     tokenizer_2: CLIPTokenizer
+
+    @classmethod
+    def read(cls, config: Path) -> Tokenizers:
+        """Return those of a config folder; transformers is imported here."""
+        from transformers import CLIPTokenizer
+
+        first, second = (
+            CLIPTokenizer.from_pretrained(config / name, local_files_only=True)
+            for name in ("tokenizer", "tokenizer_2")
+        )
+        return cls(first, second)
+
+
+@dataclass(frozen=True, slots=True)
+class TextParts(Tokenizers):
+    """The four parts of SDXL that read words."""
+
     text_encoder: CLIPTextModel
     text_encoder_2: CLIPTextModelWithProjection
 
@@ -89,7 +107,7 @@ def encode(
     return Encoded(prompt_embeds, negative_embeds, pooled, negative_pooled, tokens, count)
 
 
-def count_chunks(parts: TextParts, prompt: str, *, negative: str = "") -> int:
+def count_chunks(parts: Tokenizers, prompt: str, *, negative: str = "") -> int:
     """Say how many chunks the longer of the two needs; loads and computes nothing heavy."""
     return max(map(len, (*_chunked(parts, prompt), *_chunked(parts, negative))))
 
@@ -123,7 +141,7 @@ def _cut(full: list[Weighted], comma: int) -> int:
     return len(full)
 
 
-def _chunked(parts: TextParts, prompt: str) -> tuple[tuple[Chunk, ...], tuple[Chunk, ...]]:
+def _chunked(parts: Tokenizers, prompt: str) -> tuple[tuple[Chunk, ...], tuple[Chunk, ...]]:
     """Chunks for either encoder. Both read the same vocabulary, but nothing here relies on it."""
     pieces = parse(prompt)
     return chunk_tokens(parts.tokenizer, pieces), chunk_tokens(parts.tokenizer_2, pieces)

@@ -145,8 +145,10 @@ class SdxlProvider:
         return generated(frame)
 
     def _submitted(self, request: ImageRequest, references: Sequence[bytes]) -> Ticket:
+        from imagemill.providers.sdxl.prompting import count_chunks
+
         known = tokenizers(self._options.config)
-        chunks = known.chunks(request.prompt, negative=request.negative_prompt)
+        chunks = count_chunks(known, request.prompt, negative=request.negative_prompt)
         return engine_of(self._options).submit(request, references, chunks=chunks)
 
     def report(self) -> EngineReport:

@@ -16,8 +16,14 @@ arXiv 2307.01952); others give doubled heads and cut subjects."""
 SIDES_PX = {"256": 256, "512": 512, "1K": 1024}
 
 
-def pixel_size(size: str, aspect_ratio: str) -> tuple[int, int]:
-    """Return width and height in pixels; smaller sizes have the shape of 1K, in multiples of 8."""
+def pixel_size(size: str, aspect_ratio: str, *, native_px: int = 1024) -> tuple[int, int]:
+    """Return width and height in pixels; smaller sizes have the shape of 1K, in multiples of 8.
+
+    Args:
+        size: A key of `SIDES_PX`.
+        aspect_ratio: A key of `RATIOS_1K`.
+        native_px: What 1K is for this checkpoint.
+    """
     width, height = RATIOS_1K[aspect_ratio]
-    scale = SIDES_PX[size] / 1024
-    return math.floor(width * scale / 8) * 8, math.floor(height * scale / 8) * 8
+    scale = SIDES_PX[size] / 1024 * native_px / 1024
+    return max(8, math.floor(width * scale / 8) * 8), max(8, math.floor(height * scale / 8) * 8)
