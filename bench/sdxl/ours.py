@@ -10,7 +10,6 @@ from typing import Literal
 import torch
 
 from bench.sdxl.run import Run, Setting, sync
-from bench.sdxl.scratch import emptied
 from imagemill.diffusion import Control, Diffusion
 from imagemill.providers.sdxl.engine import Engine
 from imagemill.providers.sdxl.frame import Bench, Frame, Node
@@ -44,9 +43,7 @@ def running(chosen: SdxlOptions, nodes: Sequence[Node] | None = None):
     try:
         yield engine
     finally:
-        engine.close()
-        del engine
-        emptied()
+        engine.close()  # it collects and empties; the row does so once more
         if chosen.vram_cap_gb is not None and torch.cuda.is_available():
             torch.cuda.set_per_process_memory_fraction(1.0)
 
