@@ -1,7 +1,7 @@
 """SDXL on this machine, as a provider: what it can do, what it needs, and one image from the engine."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from functools import cache, partial
 from pathlib import Path
@@ -71,23 +71,23 @@ class SdxlProvider:
         return self._options.named(checkpoint)
 
     async def check_configuration(self) -> None:
-        """Make sure that every configured file is what it should be, by its header, and torch is there.
+        """Make sure that torch, tokenizers and the shared files are there. Checkpoints: `completed`.
 
         Raises:
             ProviderMisconfigured: names the file and what is wrong with it.
         """
-        await asyncio.to_thread(self._check)
+        await asyncio.to_thread(self._check, ())
 
-    def _check(self) -> None:
+    def _check(self, models: Iterable[str]) -> None:
+        """Check these checkpoints and what all share; another file of the folder may be of any kind."""
         options = self._options
-        for checkpoint in options.checkpoints.values():
-            check_checkpoint(checkpoint.file, options.config, own_vae=options.vae is None)
+        for model in models:
+            file = options.checkpoints[model].file
+            check_checkpoint(file, options.config, own_vae=options.vae is None)
         if options.vae is not None:
             check_part(options.vae, what="VAE")
         for kind, file in options.controls.items():
             check_part(file, what=f"{kind} ControlNet")
-        for name, file in options.loras.items():
-            check_part(file, what=f"LoRA {name}")
         tokenizers(options.config)
         place_of(options)
 
@@ -103,7 +103,7 @@ class SdxlProvider:
             UnsupportedRequest: no such LoRA, or no ControlNet for what was asked.
             ProviderMisconfigured: a file is missing, poisoned or of another kind.
         """
-        self._check()
+        self._check({request.model for request in requests})
         digests = cache(partial(digest_of_weights, cache=self._digests))
         settled = []
         for request, wish in zip(requests, wishes, strict=True):
