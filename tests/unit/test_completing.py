@@ -12,6 +12,7 @@ from imagemill.completing import asking_order, completed
 from imagemill.diffusion import Diffusion, DiffusionWish
 from imagemill.errors import ProviderMisconfigured, UnsupportedRequest
 from imagemill.ledger import open_ledger
+from imagemill.looks import Look, Looks
 from imagemill.making import make_image
 from imagemill.ordering import Order, ordered
 from imagemill.prompt import Style
@@ -68,9 +69,8 @@ def opened_with(monkeypatch, tmp_path):
         monkeypatch.setattr(routes_of_blocks, "load_provider", load)
         async with AsyncExitStack() as parts:
             settings = Settings(home=tmp_path)
-            return await open_routes(
-                batch_request(**fields), style, [], settings=settings, parts=parts
-            )
+            looks = Looks(Look(style))
+            return await open_routes(batch_request(**fields), looks, settings=settings, parts=parts)
 
     return opened
 
