@@ -33,6 +33,7 @@ from flows.outcome import batch_flow, outcome
 from imagemill.planning import checked_batch
 from imagemill.request import BatchRequest, BatchResult
 from tasks.announcing import announce
+from tasks.gpu import gpu_shown
 from tasks.images import draw_images
 from tasks.limits import provider_places
 from tasks.naming import batch_run_name, deployment_name, run_id
@@ -131,6 +132,7 @@ async def made(batch: BatchRequest, opening: Opening) -> BatchResult:
         open_workshop(batch, opening) as shop,
         provider_places(shop),
         progress_shown(shop),
+        gpu_shown(shop),
     ):
         await draw_images(shop)
         result = await publish(shop.run.id)

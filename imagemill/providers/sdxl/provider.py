@@ -16,6 +16,7 @@ from imagemill.providers.sdxl.files import check_checkpoint, check_part, digest_
 from imagemill.providers.sdxl.frame import Frame
 from imagemill.providers.sdxl.loading import place_of
 from imagemill.providers.sdxl.options import SdxlOptions
+from imagemill.providers.sdxl.showing import progress, table
 from imagemill.providers.sdxl.sizes import RATIOS_1K, SIDES_PX
 from imagemill.providers.sdxl.tally import EngineReport
 from imagemill.providers.sdxl.ticket import Ticket
@@ -120,9 +121,8 @@ class SdxlProvider:
 
     def order(self, requests: Sequence[ImageRequest]) -> Sequence[int]:
         """Return in which order the images are best asked for: grouped, the resident style first."""
-        engine = running_engine(self._options)
-        resident = engine.report().resident if engine else ()
-        return order([group_of(each) for each in requests], resident=next(iter(resident), ""))
+        resident = next(iter(self.report().resident), "")
+        return order([group_of(each) for each in requests], resident=resident)
 
     async def generate(
         self, request: ImageRequest, references: Sequence[bytes] = ()
@@ -152,8 +152,17 @@ class SdxlProvider:
         return engine_of(self._options).submit(request, references, chunks=chunks)
 
     def report(self) -> EngineReport:
-        """Return what the engine of this process did so far."""
-        return engine_of(self._options).report()
+        """Return what the engine of this process did so far; nothing where it was not started."""
+        engine = running_engine(self._options)
+        return engine.report() if engine else EngineReport()
+
+    def engine_table(self) -> list[dict[str, str]]:
+        """Return the report as rows of `what` and `figure`."""
+        return table(self.report())
+
+    def engine_progress(self) -> tuple[float, str]:
+        """Return where the call under way is, 0 to 100 %, and in words."""
+        return progress(self.report())
 
     async def aclose(self) -> None:
         """Nothing to release: the engine stays warm for the next run of this process."""
