@@ -116,7 +116,7 @@ class Settings(BaseSettings):
     @property
     def sdxl_config_folder(self) -> Path:
         """Where SDXL's component configs and tokenizers lie: named, or with this Python."""
-        return self.sdxl_config or Path(sys.prefix) / "share" / "imagemill" / "sdxl"
+        return self.sdxl_config or shared_sdxl_config()
 
     @property
     def ledger_url(self) -> str:

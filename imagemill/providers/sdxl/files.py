@@ -43,10 +43,11 @@ def header(file: Path, *, what: str = "checkpoint") -> dict[str, Any]:
         size = file.stat().st_size
         with file.open("rb") as opened:
             start = opened.read(8)
-            if start[:1] == b"\x80" or start[:2] == b"PK":
-                raise _broken(file, what, "is a pickle, which may run code when it is read")
             length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
             if not 2 <= length <= min(MAX_HEADER_BYTES, size - 8):
+                # Only now: a header's length may begin with a pickle's first byte, too.
+                if start[:1] == b"\x80" or start[:2] == b"PK":
+                    raise _broken(file, what, "is a pickle, which may run code when it is read")
                 raise _broken(file, what, "is not a safetensors file")
             tensors = json.loads(opened.read(length))
     except OSError as error:
