@@ -102,7 +102,7 @@ def test_a_reference_image_guides(mill, sdxl, words, models, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    "bad",
     [
         (lambda folder, tiny: tiny.save_truncated(folder, name=NAMES[0]), "cut off"),
         (lambda folder, tiny: tiny.save_pickle(folder, name=NAMES[0]), "is a pickle"),
@@ -113,13 +113,12 @@ def test_a_reference_image_guides(mill, sdxl, words, models, monkeypatch):
         ),
     ],
 )
-def test_a_bad_file_is_told_before_the_first_image(
-    mill, tmp_path, monkeypatch, words, models, spoil, said
-):
+def test_a_bad_file_is_told_before_the_first_image(mill, tmp_path, monkeypatch, words, models, bad):
     """One bad checkpoint of three, asked for last: nothing is drawn, the file and remedy are named."""
     from bench import tiny_sdxl
     from blocks.local_sdxl import LocalSDXL
 
+    spoil, said = bad
     checkpoints = tmp_path / "checkpoints"
     checkpoints.mkdir()
     for name in NAMES[1:]:
