@@ -127,8 +127,13 @@ async def generate_images_batch(
 
 async def made(batch: BatchRequest, opening: Opening) -> BatchResult:
     """Make a batch, from the first request to the webhook; how it went is in the result."""
+    async with gentle_stop():
+        return await made_here(batch, opening)
+
+
+async def made_here(batch: BatchRequest, opening: Opening) -> BatchResult:
+    """Do what `made` does in a process that has its own way to end, and may have other runs."""
     async with (
-        gentle_stop(),
         open_workshop(batch, opening) as shop,
         provider_places(shop),
         progress_shown(shop),
