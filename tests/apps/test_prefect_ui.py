@@ -33,7 +33,7 @@ TITLES = (
     "Prompts", "Style", "At once", "Provider", "Model", "Store", "Aspect ratio", "Size", "Seed",
     "Images per prompt", "Avoid", "Safety filter", "Reference images", "Webhook", "Output folder",
     "Reuse within (s)", "Resend ambiguous", "Budget (USD)", "Dry run", "Fallback",
-    "Style lock",
+    "Style lock", "Diffusion",
 )  # fmt: skip
 
 
