@@ -65,7 +65,7 @@ def _csv_rows(text: str) -> Iterator[dict[str, Any]]:
                 raise _refused(f"Line {lines.line_num} has more fields than the first line.")
             yield _from_text(row, f"Line {lines.line_num}")
     except csv.Error:
-        raise _refused(f"Line {lines.line_num} is no CSV: look at its quotes.") from None
+        raise _refused(f"Line {lines.reader.line_num} is no CSV: look at its quotes.") from None
 
 
 def _from_text(row: dict[str, str], where: str) -> dict[str, Any]:
