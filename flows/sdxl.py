@@ -10,7 +10,6 @@ from flows.form import (
     MaxConcurrent,
     NegativePrompt,
     OutputDir,
-    Prompts,
     ReuseWithin,
     Samples,
     Seed,
@@ -19,6 +18,7 @@ from flows.form import (
     Webhook,
 )
 from flows.outcome import batch_flow, outcome
+from flows.rows_form import Prompts
 from flows.sdxl_form import (
     ControlKind,
     ControlScale,

@@ -46,12 +46,11 @@ def files_that_hold(prompts, mill, log):
     """Return who kept a prompt, but the ledger, the gallery and the manifest, which are to."""
     kept = [log, *(file for file in mill.home.rglob("*") if file.is_file())]
     meant = {"manifest.json", "gallery.html"}
-    told = [
+    return [
         file for file in kept
         if file.name not in meant and "object_store" not in file.parts
         and any(prompt.encode() in file.read_bytes() for prompt in prompts)
     ]  # fmt: skip
-    return told
 
 
 def test_a_second_single_image_needs_no_load(mill, sdxl, words, tmp_path):
