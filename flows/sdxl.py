@@ -1,5 +1,6 @@
 """A batch by SDXL on the worker's own GPU: the same job, with a diffusion model's own settings."""
 
+import inspect
 from typing import Any
 
 from blocks.workshop import Opening
@@ -9,7 +10,6 @@ from flows.form import (
     MaxConcurrent,
     NegativePrompt,
     OutputDir,
-    Prompts,
     ReuseWithin,
     Samples,
     Seed,
@@ -18,6 +18,7 @@ from flows.form import (
     Webhook,
 )
 from flows.outcome import batch_flow, outcome
+from flows.rows_form import Prompts
 from flows.sdxl_form import (
     ControlKind,
     ControlScale,
@@ -32,6 +33,7 @@ from flows.sdxl_form import (
     StrengthShare,
 )
 from imagemill.planning import checked_batch
+from imagemill.request import BatchRequest
 from tasks.naming import batch_run_name, deployment_name, run_id
 from tasks.pricing import price
 
@@ -110,6 +112,17 @@ async def generate_by_sdxl(
     if dry_run:
         return await price(batch, run_id())
     return outcome(await made(batch, Opening(run_id(), deployment_name())))
+
+
+def asked_batch(**fields: Any) -> BatchRequest:  # noqa: ANN401 - this flow's parameters
+    """Return the batch that this flow would make of its parameters.
+
+    Raises:
+        RequestError: it cannot be made as asked.
+    """
+    bound = inspect.signature(generate_by_sdxl.fn).bind(**fields)
+    bound.apply_defaults()
+    return checked_batch(**batch_fields(bound.arguments))
 
 
 def batch_fields(parameters: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from imagemill.looks import Terms
 from imagemill.prompt import Style
 from imagemill.providers.base import Capabilities
 from imagemill.request import BatchRequest, ImageRequest
-from imagemill.rows import Row, about, split
+from imagemill.rows import Row, about, is_left_out, split
 
 
 def checked_batch(**fields: Any) -> BatchRequest:  # noqa: ANN401 - this is where input is checked
@@ -127,7 +127,7 @@ def _check_settings(row: Row, capabilities: Capabilities) -> None:
     who = f"{capabilities.provider}/{capabilities.model}"
     if row.seed is not None and not capabilities.seed:
         raise UnsupportedRequest(f"{who} takes no seed.", remedy="Leave it out.")
-    if row.diffusion is not None and not capabilities.diffusion:
+    if not is_left_out(row.diffusion) and not capabilities.diffusion:
         raise UnsupportedRequest(
             f"{who} takes no diffusion settings.",
             remedy="Leave `diffusion` out, or choose a provider that draws with a checkpoint of "

@@ -20,7 +20,7 @@ from pydantic import (
 from imagemill.artifact import Digest, text_digest
 from imagemill.bounds import AspectRatio, NegativePrompt, Seed, Size
 from imagemill.diffusion import Diffusion, DiffusionWish
-from imagemill.rows import Row
+from imagemill.rows import Row, is_left_out
 
 MAX_PROMPT_CHARS = 32_000
 MAX_PROMPTS = 10_000
@@ -39,11 +39,6 @@ Facts = dict[str, str | int | float]
 """Small notes of a provider on one image, by name; units in the names, no prompt text."""
 
 _FROZEN = ConfigDict(frozen=True, hide_input_in_errors=True, extra="forbid")
-
-
-def _is_empty(value: object) -> bool:
-    """Leave what came later out of what is written where nobody uses it: keys and digests stay."""
-    return not value
 
 
 class ImageRequest(BaseModel):
@@ -72,7 +67,7 @@ class ImageRequest(BaseModel):
     sample: Annotated[int, Field(ge=0)] = 0
     safety: Safety = "block_few"
     references: tuple[Digest, ...] = ()
-    diffusion: Annotated[Diffusion | None, Field(exclude_if=_is_empty)] = None
+    diffusion: Annotated[Diffusion | None, Field(exclude_if=is_left_out)] = None
 
     @property
     def key(self) -> str:
@@ -103,7 +98,7 @@ class BatchRequest(BaseModel):
     prompts: Annotated[
         tuple[PromptText, ...], Field(min_length=1, max_length=MAX_PROMPTS, repr=False)
     ]
-    rows: Annotated[tuple[Row, ...], Field(exclude_if=_is_empty, repr=False)] = ()
+    rows: Annotated[tuple[Row, ...], Field(exclude_if=is_left_out, repr=False)] = ()
     style_name: str = "Flat Corporate"
     max_concurrent: Annotated[int, Field(ge=1, le=MAX_CONCURRENT)] = 3
     provider: str = "gemini"
@@ -123,7 +118,7 @@ class BatchRequest(BaseModel):
     max_cost_usd: Annotated[Decimal | None, Field(ge=0, le=MAX_BUDGET_USD)] = None
     fallback: Annotated[tuple[str, ...], Field(max_length=MAX_FALLBACK)] = ()
     style_lock: bool = False
-    diffusion: Annotated[DiffusionWish | None, Field(exclude_if=_is_empty)] = None
+    diffusion: Annotated[DiffusionWish | None, Field(exclude_if=is_left_out)] = None
 
     @field_validator("prompts", mode="before")
     @classmethod
@@ -170,7 +165,8 @@ class ImageResult(BaseModel):
     `status` is finer than `success`: `ambiguous` means the provider may have billed it and the
     answer was lost; `not_started` that nothing was sent. `cost_usd` of an ambiguous image is what
     was reserved for it. `preview_path` is a small copy on this machine. `provider` and `model` drew it, or were asked last. `seconds` is provider time for new images, 0 for reused ones.
-    `facts` are a provider's own notes on a new image, such as its timings.
+    `facts` are a provider's own notes on a new image, such as its timings. `style_name` is said
+    where the images of a batch may differ in it.
     """
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
@@ -181,6 +177,7 @@ class ImageResult(BaseModel):
     status: Literal["made", "reused", "failed", "ambiguous", "not_started"]
     key: str
     sample: int = 0
+    style_name: Annotated[str, Field(exclude_if=is_left_out)] = ""
     provider: str = ""
     model: str = ""
     local_path: str | None = None
@@ -196,7 +193,7 @@ class ImageResult(BaseModel):
     attempts: int = 0
     reused: bool = False
     seed: int | None = None
-    facts: Annotated[Facts, Field(exclude_if=_is_empty)] = {}
+    facts: Annotated[Facts, Field(exclude_if=is_left_out)] = {}
     error: str | None = None
     error_class: str | None = None
 

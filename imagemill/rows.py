@@ -56,7 +56,7 @@ class Row(BaseModel):
 
 def is_left_out(value: Any) -> bool:  # noqa: ANN401 - any field of a row
     """Whether a field says nothing. A seed of 0 says something."""
-    return value is None or value in ("", (), [])
+    return value is None or value in ("", (), [], {}, DiffusionWish())
 
 
 def split(prompts: Any) -> tuple[Any, tuple[Any, ...]]:  # noqa: ANN401 - not checked yet

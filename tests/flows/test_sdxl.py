@@ -4,54 +4,13 @@ import asyncio
 import json
 from pathlib import Path
 
-import httpx
 import pytest
 
 from imagemill.errors import ProviderMisconfigured, UnsupportedRequest
-from tests.sdxl.models_folder import NAMES, tiny_models
+from tests.flows.sdxl import drawn, figures, mixed
+from tests.sdxl.models_folder import NAMES
 
 pytestmark = pytest.mark.timeout(240)
-
-
-@pytest.fixture(scope="session")
-def models(tmp_path_factory):
-    """A models folder as ComfyUI keeps it, with three tiny checkpoints, VAE, ControlNet and LoRA."""
-    return tiny_models(tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture
-def sdxl(mill, models, monkeypatch):
-    """Save a Local SDXL block over the tiny models; its engine ends with the test."""
-    from blocks.local_sdxl import LocalSDXL
-    from imagemill.providers.sdxl.engines import close_engines
-
-    monkeypatch.setenv("IMAGEMILL_SDXL_CONFIG", str(models / "config"))
-    block = LocalSDXL(models_folder=str(models), steps=2, native_px=64, device="cpu", guidance=3)
-    asyncio.run(block.asave("tiny", overwrite=True))
-    yield "sdxl/tiny"
-    close_engines()
-
-
-def drawn(sdxl, prompts, **fields):
-    """Run the flow as a Python caller does."""
-    from flows.sdxl import generate_by_sdxl
-
-    return asyncio.run(generate_by_sdxl(prompts=prompts, provider=sdxl, **fields))
-
-
-def mixed(words, count=30):
-    """Rows whose styles take turns."""
-    styles = ("Ultra Realistic", "Semi Realistic", "Anime")
-    return [
-        {"prompt": prompt, "style_name": styles[at % 3]} for at, prompt in enumerate(words(count))
-    ]
-
-
-def figures(mill, run_id):
-    """Return the GPU's table of a run as the Prefect UI has it."""
-    address = f"{mill.services.prefect_url}/artifacts/gpu-{run_id}/latest"
-    rows = json.loads(httpx.get(address).raise_for_status().json()["data"])
-    return {row["what"]: row["figure"] for row in rows}
 
 
 def test_thirty_mixed_styles_load_each_checkpoint_once(mill, sdxl, words):
