@@ -31,12 +31,11 @@ from apps.services.records import (
     ServiceRecord,
     alive,
     forget_record,
-    gpu_worker_number,
     in_order,
     label,
     load_records,
 )
-from apps.services.worker import start_gpu_worker, start_worker
+from apps.services.worker import start_gpu_worker, start_warm_lane, start_worker
 from blocks.settings import Settings
 from imagemill.errors import ServiceError
 
@@ -151,7 +150,7 @@ def _start_missing(
     todo = _Todo(start, external, missing, preparation)
     _side_by_side(start, [todo.object_store, todo.prefect])
     _side_by_side(start, [todo.gateway, todo.objects_and_worker])
-    _side_by_side(start, todo.gpu_workers())
+    _side_by_side(start, todo.on_gpus())
     return tuple(in_order(missing))
 
 
@@ -186,18 +185,13 @@ class _Todo:
         if "worker" in self.missing:
             _say_started(self.start, start_worker(self.start, self._environment()))
 
-    def gpu_workers(self) -> list[Callable[[], None]]:
-        gpus = {
-            name: gpu for name, gpu in self.start.gpus.by_name().items() if name in self.missing
-        }
-        return [
-            partial(self._gpu_worker, gpu)
-            for name, gpu in gpus.items()
-            if gpu_worker_number(name) is not None
-        ]
+    def on_gpus(self) -> list[Callable[[], None]]:
+        gpus = self.start.gpus.by_name()
+        return [partial(self._on_gpu, name, gpus[name]) for name in gpus if name in self.missing]
 
-    def _gpu_worker(self, gpu: Gpu) -> None:
-        _say_started(self.start, start_gpu_worker(self.start, self._environment(), gpu))
+    def _on_gpu(self, name: Name, gpu: Gpu) -> None:
+        begin = start_warm_lane if name == "warm_lane" else start_gpu_worker
+        _say_started(self.start, begin(self.start, self._environment(), gpu))
 
     def _environment(self) -> dict[str, str]:
         # A worker or gateway uses Prefect if it is there, whoever wanted it.

@@ -1,7 +1,8 @@
-"""The processes that run what was queued: Prefect workers of the pools `mill` and `gpu`."""
+"""The processes that run what was queued: workers of the pools `mill` and `gpu`, the warm lane."""
 
 import platform
 import sys
+from collections.abc import Callable
 
 from apps.services.gpus import Gpu
 from apps.services.launching import Recipe, Start, clear_leftovers, launch
@@ -45,6 +46,25 @@ def start_gpu_worker(start: Start, environment: dict[str, str], gpu: Gpu) -> Ser
     return launch(start, name, recipe)
 
 
+def start_warm_lane(start: Start, environment: dict[str, str], gpu: Gpu) -> ServiceRecord:
+    """Start the process that draws single images with an engine that stays, and wait as above.
+
+    Raises:
+        ServiceError: It died or did not come up.
+    """
+    clear_leftovers(start, "warm_lane")
+    # What says that it listens is a line of this level.
+    more = {**environment, **gpu.environment(), "PREFECT_LOGGING_LEVEL": "INFO"}
+    recipe = Recipe(
+        command=[sys.executable, "-m", "apps.warm_lane"],
+        env={**WORKER_SETTINGS, **start.environment("warm_lane"), **more},
+        cwd=start.project_dir,
+        ready=_said(start, "warm_lane", "Subscribing to runs"),
+        extras=gpu.extras(),
+    )
+    return launch(start, "warm_lane", recipe)
+
+
 def _recipe(
     start: Start,
     name: Name,
@@ -53,22 +73,27 @@ def _recipe(
     environment: dict[str, str],
     extras: dict[str, str] | None = None,
 ) -> Recipe:
-    log_path = start.log_path(name)
-
-    def ready() -> bool:
-        try:
-            return "started!" in log_path.read_text("utf-8", errors="replace")
-        except OSError:
-            return False
-
     command = [sys.executable, "-m", "prefect", "worker", "start", "--type", "process"]
     return Recipe(
         command=[*command, *arguments],
         env={**WORKER_SETTINGS, **start.environment(name), **environment},
         cwd=start.project_dir,
-        ready=ready,
+        ready=_said(start, name, "started!"),
         extras=extras or {},
     )
+
+
+def _said(start: Start, name: Name, words: str) -> Callable[[], bool]:
+    """Return whether a service has come so far that its log says so."""
+    log_path = start.log_path(name)
+
+    def ready() -> bool:
+        try:
+            return words in log_path.read_text("utf-8", errors="replace")
+        except OSError:
+            return False
+
+    return ready
 
 
 def _host() -> str:
