@@ -88,6 +88,8 @@ class SdxlProvider:
             check_part(file, what=f"{kind} ControlNet")
         for name, file in options.loras.items():
             check_part(file, what=f"LoRA {name}")
+        if options.depth_model is not None:
+            check_part(options.depth_model, what="depth model")
         tokenizers(options.config)
         place_of(options)
 
@@ -152,8 +154,9 @@ class SdxlProvider:
         return engine_of(self._options).submit(request, references, chunks=chunks)
 
     def report(self) -> EngineReport:
-        """Return what the engine of this process did so far."""
-        return engine_of(self._options).report()
+        """Return what the engine of this process did so far; it is not started for that."""
+        engine = running_engine(self._options)
+        return engine.report() if engine else EngineReport()
 
     async def aclose(self) -> None:
         """Nothing to release: the engine stays warm for the next run of this process."""
@@ -170,9 +173,15 @@ class SdxlProvider:
                 "A strength was given and no reference image to start from.",
                 remedy="Give a reference image, or leave the strength out.",
             )
+        steps = wish.steps or checkpoint.steps
+        if strength is not None and int(steps * strength) < 1:
+            raise UnsupportedRequest(
+                f"Of {steps} steps a strength of {strength} leaves none.",
+                remedy="Raise the steps or the strength.",
+            )
         scale = options.control_scale if wish.control_scale is None else wish.control_scale
         return Diffusion(
-            steps=wish.steps or checkpoint.steps,
+            steps=steps,
             guidance=checkpoint.guidance if wish.guidance is None else wish.guidance,
             sampler=wish.sampler or checkpoint.sampler,
             control=control, control_scale=scale if control != "none" else 1.0,
@@ -209,6 +218,8 @@ class SdxlProvider:
             files["vae"] = options.vae
         if (net := options.control_file(how.control)) is not None:
             files["control"] = net
+        if how.control == "depth" and options.depth_model is not None:
+            files["depth"] = options.depth_model
         for lora in how.loras:
             if lora.name not in options.loras:
                 known = ", ".join(options.loras) or "none"
