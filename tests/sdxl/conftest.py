@@ -32,7 +32,7 @@ def _one_thread_and_no_hub():
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory):
-    """Two single-file checkpoints, their config folder, a VAE of its own. Read only."""
+    """Three single-file checkpoints, their config folder, a VAE of its own. Read only."""
     from bench import tiny_sdxl
 
     root = tmp_path_factory.mktemp("tiny-sdxl")
@@ -42,4 +42,5 @@ def tiny(tmp_path_factory):
         vae=tiny_sdxl.save_vae(root / "vae"),
         first=tiny_sdxl.save_checkpoint(root, seed=0, name="first"),
         second=tiny_sdxl.save_checkpoint(root, seed=1, name="second"),
+        third=tiny_sdxl.save_checkpoint(root, seed=2, name="third"),
     )

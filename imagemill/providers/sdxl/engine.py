@@ -64,6 +64,11 @@ class Engine:
         self._thread = threading.Thread(target=self._work, name="sdxl-gpu", daemon=True)
         self._thread.start()
 
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed, or its thread ended by what nobody foresaw."""
+        return self._closed
+
     def submit(self, request: ImageRequest, references: Sequence[bytes], *, chunks: int) -> Ticket:
         """Ask for one image. `request` is completed; `chunks` of 75 tokens hold its words.
 

@@ -20,7 +20,7 @@ def engine_of(options: SdxlOptions, make: Callable[[SdxlOptions], Engine] = Engi
     """
     key = options.model_dump_json()
     with _making:
-        if key not in _engines:
+        if key not in _engines or _engines[key].closed:
             _engines[key] = make(options)
         return _engines[key]
 
