@@ -10,6 +10,7 @@ from blocks.routes import open_routes
 from blocks.settings import Settings
 from imagemill.asset.order import AssetOrder
 from imagemill.asset.planning import benches_of, check_first_turns, order_for
+from imagemill.looks import Look, Looks
 from imagemill.ordering import planned
 from imagemill.pack.order import Pack
 from imagemill.prompt import find_style
@@ -40,7 +41,9 @@ async def pack_price(
     batch = order.batch()
     style = find_style(batch.style_name, settings.styles_dir)
     async with AsyncExitStack() as parts:
-        routes = await open_routes(batch, style, (), settings=settings, parts=parts, known=False)
+        routes = await open_routes(
+            batch, Looks(Look(style)), settings=settings, parts=parts, known=False
+        )
         capabilities = routes[0].capabilities
         benches = benches_of(order, capabilities)
         await to_thread(check_first_turns, order, benches, routes)

@@ -6,27 +6,25 @@ from contextlib import AsyncExitStack
 
 from blocks.provider import load_provider
 from blocks.settings import Settings
-from imagemill.artifact import Digest
 from imagemill.breaker import breaker_of
-from imagemill.completing import completed, model_for
+from imagemill.completing import completed
 from imagemill.errors import (
     ProviderError,
     ProviderMisconfigured,
     RequestError,
     UnsupportedRequest,
 )
+from imagemill.looks import Looks, able, terms_of
 from imagemill.pacing import pacer_of
 from imagemill.planning import plan
-from imagemill.prompt import Style
 from imagemill.providers.base import Capabilities, ImageProvider
-from imagemill.request import BatchRequest, ImageRequest
+from imagemill.request import BatchRequest
 from imagemill.routing import Route, route_names
 
 
 async def open_routes(
     batch: BatchRequest,
-    style: Style,
-    references: Sequence[Digest],
+    looks: Looks,
     *,
     settings: Settings,
     parts: AsyncExitStack,
@@ -39,41 +37,53 @@ async def open_routes(
 
     Raises:
         RequestError: one of them is unknown, named twice, or cannot serve the batch; says which.
+        ProviderMisconfigured: a file that one of them draws with is missing.
     """
     routes: list[Route] = []
     for name, model in route_names(batch.provider, batch.model, batch.fallback):
         provider = await load_provider(name, settings)
         parts.push_async_callback(provider.aclose)
         try:
-            capabilities = provider.capabilities(model or model_for(provider, style.checkpoint))
-            sized = _same_size(batch, routes, capabilities)
-            requests: Sequence[ImageRequest] = ()
+            route = _route(name, provider, able(provider, model, looks.common.style))
             if known:
-                planned = plan(sized, style, capabilities, references=references)
-                requests = await to_thread(completed, provider, planned, batch.wishes)
+                await _plan(route, batch, looks, model=model, first=routes[0] if routes else None)
         except UnsupportedRequest as error:
             if not routes:
                 raise
             raise UnsupportedRequest(
                 f"The fallback {name} cannot draw this batch: {error.message}", remedy=error.remedy
             ) from error
-        route = Route(
-            name=name, provider=provider, capabilities=capabilities, requests=requests,
-            pacer=pacer_of(name, capabilities.model, capabilities.max_in_flight),
-            breaker=breaker_of(name, capabilities.model),
-        )  # fmt: skip
         _unlike(route, routes)
         routes.append(route)
     return tuple(routes)
 
 
-def _same_size(
-    batch: BatchRequest, before: Sequence[Route], capabilities: Capabilities
-) -> BatchRequest:
+def _route(name: str, provider: ImageProvider, capabilities: Capabilities) -> Route:
+    return Route(
+        name=name, provider=provider, capabilities=capabilities, requests=(),
+        pacer=pacer_of(name, capabilities.model, capabilities.max_in_flight),
+        breaker=breaker_of(name, capabilities.model),
+    )  # fmt: skip
+
+
+async def _plan(
+    route: Route, batch: BatchRequest, looks: Looks, *, model: str, first: Route | None
+) -> None:
+    """Give a route the batch's images. Rows name models of the `first` one; others use their own."""
+    sized = _same_size(batch, first, route.capabilities) if first else batch
+    own = terms_of(sized, looks, route.provider, model=model if first else None)
+    planned = plan(
+        sized, looks.common.style, route.capabilities, references=looks.common.digests, own=own
+    )
+    route.models = {terms.capabilities.model: terms.capabilities for terms in own}
+    route.requests = await to_thread(completed, route.provider, planned, batch.wishes)
+
+
+def _same_size(batch: BatchRequest, first: Route, capabilities: Capabilities) -> BatchRequest:
     """Let a fallback draw at the first one's default size, so that who drew does not show in it."""
-    if batch.size or not before:
+    if batch.size:
         return batch
-    size = before[0].capabilities.default_size
+    size = first.capabilities.default_size
     known = capabilities.sizes.get(size) is not None
     return batch.model_copy(update={"size": size}) if known else batch
 

@@ -23,6 +23,7 @@ from imagemill.asset.studio import Studio, at_work
 from imagemill.bills import recall_bills
 from imagemill.ledger import Ledger, RunRow, open_ledger
 from imagemill.ledger.holder import holder
+from imagemill.looks import Look, Looks
 from imagemill.pack.planning import PackRun
 from imagemill.prompt import find_style
 from imagemill.providers.base import Capabilities
@@ -57,7 +58,9 @@ async def open_studio(
     batch = order.batch()
     style = find_style(batch.style_name, settings.styles_dir)
     async with AsyncExitStack() as parts:
-        routes = await open_routes(batch, style, (), settings=settings, parts=parts, known=False)
+        routes = await open_routes(
+            batch, Looks(Look(style)), settings=settings, parts=parts, known=False
+        )
         benches = benches_of(order, routes[0].capabilities)
         await to_thread(check_first_turns, order, benches, routes)
         judge, refiner = await _speakers(order, settings, parts)

@@ -3,7 +3,6 @@
 Everything here happens before the first image is paid.
 """
 
-import os
 from asyncio import gather
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -11,18 +10,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from blocks.looks import open_looks
 from blocks.routes import key_problems, open_routes
 from blocks.settings import Settings
 from blocks.store import load_store
 from blocks.webhook import load_endpoint
 from imagemill.bills import recall_bills
 from imagemill.cost import Estimate, dearest, estimate
-from imagemill.intake import ReferenceImage, load_reference
 from imagemill.ledger import Ledger, RunRow, open_ledger
 from imagemill.ledger.holder import holder
 from imagemill.ledger.reading import ledger_exists
-from imagemill.netguard import Guard
-from imagemill.prompt import find_style
 from imagemill.providers.base import Capabilities
 from imagemill.request import BatchRequest
 from imagemill.resuming import carried
@@ -59,11 +56,9 @@ async def open_workshop(
         ImagemillError: what is wrong and what to do; nothing was paid and no run was begun.
     """
     settings = settings or Settings()
-    style = find_style(batch.style_name, settings.styles_dir)
+    looks = await open_looks(batch, settings)
     async with AsyncExitStack() as parts:
-        references = await _references(batch, settings)
-        digests = [each.digest for each in references]
-        routes = await open_routes(batch, style, digests, settings=settings, parts=parts)
+        routes = await open_routes(batch, looks, settings=settings, parts=parts)
         spool, output_dir = _checked_folders(batch, settings)
         endpoint = await load_endpoint(batch.webhook, settings) if batch.webhook else None
         store = await load_store(batch.store)
@@ -72,8 +67,9 @@ async def open_workshop(
         parts.callback(ledger.close)
         shop = Workshop(
             run=await _begin(ledger, batch, opening, capabilities=routes[0].capabilities),
-            batch=batch, style=style, routes=routes,
-            references=tuple(r.data for r in references), store=store, ledger=ledger,
+            batch=batch, style=looks.common.style, routes=routes,
+            references=tuple(r.data for r in looks.common.references),
+            own_references=looks.guides(batch.samples), store=store, ledger=ledger,
             spool=spool, output_dir=output_dir, endpoint=endpoint,
             folder=output_dir or settings.home / "runs" / opening.run_id,
         )  # fmt: skip
@@ -86,12 +82,6 @@ async def open_workshop(
             shop.carried = carried(earlier, opening.only, resend_ambiguous=batch.resend_ambiguous)
         async with opened(shop):
             yield shop
-
-
-async def _references(batch: BatchRequest, settings: Settings) -> list[ReferenceImage]:
-    """Read the reference images, each redrawn as plain pixels, from allowed folders or the web."""
-    roots = [Path(folder) for folder in settings.reference_roots.split(os.pathsep) if folder]
-    return [await load_reference(source, roots, guard=Guard()) for source in batch.references]
 
 
 def _checked_folders(batch: BatchRequest, settings: Settings) -> tuple[Spool, Path | None]:
@@ -141,11 +131,10 @@ async def priced(batch: BatchRequest, *, settings: Settings | None = None) -> Es
         ImagemillError: the batch cannot be made as asked.
     """
     settings = settings or Settings()
-    style = find_style(batch.style_name, settings.styles_dir)
     today = datetime.now(UTC).date()
     async with AsyncExitStack() as parts:
-        digests = [each.digest for each in await _references(batch, settings)]
-        routes = await open_routes(batch, style, digests, settings=settings, parts=parts)
+        looks = await open_looks(batch, settings)
+        routes = await open_routes(batch, looks, settings=settings, parts=parts)
         paid = await _paid_already(batch, routes, settings)
         found = [
             estimate(r.capabilities, r.requests, paid=paid, today=today, models=r.models)

@@ -15,7 +15,6 @@ from flows.form import (
     ModelName,
     NegativePrompt,
     OutputDir,
-    Prompts,
     ProviderName,
     References,
     ResendAmbiguous,
@@ -30,9 +29,11 @@ from flows.form import (
     Webhook,
 )
 from flows.outcome import batch_flow, outcome
+from flows.rows_form import DiffusionSettings, Prompts
 from imagemill.planning import checked_batch
 from imagemill.request import BatchRequest, BatchResult
 from tasks.announcing import announce
+from tasks.gpu import gpu_shown
 from tasks.images import draw_images
 from tasks.limits import provider_places
 from tasks.naming import batch_run_name, deployment_name, run_id
@@ -71,6 +72,7 @@ async def generate_images_batch(
     dry_run: DryRun = False,
     fallback: Fallback = None,
     style_lock: StyleLock = False,
+    diffusion: DiffusionSettings = None,
 ) -> Any:  # noqa: ANN401 - a dict to the caller, a State to Prefect (flows.outcome)
     """Turn prompts into images: each paid for once, stored, shown and announced.
 
@@ -79,7 +81,8 @@ async def generate_images_batch(
 
     Args:
         prompts: What to draw, one entry an image, 1 to 10,000. The same words twice make two
-            different images. The form's menu ⋮ takes a long list as JSON.
+            different images. Rows are prompts with settings of their own; what a row leaves open
+            is as for the batch. The menu ⋮ takes a long list as JSON.
         style_name: A look from the shelf, or the name of one in your own styles folder.
         max_concurrent: Most calls on the wire at any moment, 1 to 100; an image each, but for local
             models that draw several by one call.
@@ -110,6 +113,8 @@ async def generate_images_batch(
             moves on when its provider is away, overloaded, out of quota or refuses the key.
         style_lock: All images of this batch come from one model. With a fallback, the first one
             that draws an image draws them all; what it cannot draw fails.
+        diffusion: Steps, sampler, LoRAs and the like, for providers that draw with a checkpoint of
+            yours, such as sdxl.
 
     Returns:
         `total`, `success_count`, `failure_count` and `results` in input order, each with `prompt`,
@@ -126,11 +131,17 @@ async def generate_images_batch(
 
 async def made(batch: BatchRequest, opening: Opening) -> BatchResult:
     """Make a batch, from the first request to the webhook; how it went is in the result."""
+    async with gentle_stop():
+        return await made_here(batch, opening)
+
+
+async def made_here(batch: BatchRequest, opening: Opening) -> BatchResult:
+    """Do what `made` does in a process that has its own way to end, and may have other runs."""
     async with (
-        gentle_stop(),
         open_workshop(batch, opening) as shop,
         provider_places(shop),
         progress_shown(shop),
+        gpu_shown(shop),
     ):
         await draw_images(shop)
         result = await publish(shop.run.id)
@@ -143,4 +154,4 @@ def _given(parameters: dict[str, Any]) -> dict[str, Any]:
     """Return the flow's parameters as the batch takes them."""
     asked = {name: value for name, value in parameters.items() if name != "dry_run"}
     lists = {name: tuple(asked[name] or ()) for name in ("references", "fallback")}
-    return {**asked, **lists}
+    return {**asked, **lists, "diffusion": asked["diffusion"] or None}

@@ -15,8 +15,6 @@ from imagemill.request import (
     MAX_BUDGET_USD,
     MAX_CONCURRENT,
     MAX_FALLBACK,
-    MAX_PROMPT_CHARS,
-    MAX_PROMPTS,
     MAX_SAMPLES,
 )
 
@@ -44,15 +42,6 @@ def tab(title: str, kind: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401 -
     return {"title": title, "type": kind, **more}
 
 
-Prompts = Annotated[
-    list[Annotated[str, Field(min_length=1, max_length=MAX_PROMPT_CHARS)]],
-    titled(
-        "Prompts",
-        min_length=1,
-        max_length=MAX_PROMPTS,
-        examples=[["a red fox in the snow", "a lighthouse at night"]],
-    ),
-]
 StyleName = Annotated[
     str,
     titled(

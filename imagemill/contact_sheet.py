@@ -136,8 +136,9 @@ def _draw_caption(sheet: Image.Image, layout: Layout, at: tuple[int, int],
         draw.rounded_rectangle(box, px * 0.6, outline="#b9b2a6")
         draw.text((x, base - px * 0.04), "reused", MUTED, small, anchor="ls")
     if layout.cell >= SMALL_CELL_PX:
-        words = _cut(latin(result.prompt[:400]), font, layout.cell)
-        draw.text((left, base + round(px * 1.3)), words, MUTED, font, anchor="ls")
+        words = filter(None, (latin(result.style_name), latin(result.prompt[:400])))
+        line = _cut("  ·  ".join(words), font, layout.cell)
+        draw.text((left, base + round(px * 1.3)), line, MUTED, font, anchor="ls")
 
 
 def _scaled(path: str, preview_path: str | None, cell_px: int) -> Image.Image | None:
@@ -165,13 +166,13 @@ class _Hung(NamedTuple):
     """What a picture on the sheet was drawn from: another outcome is drawn anew."""
 
     digest: str | None
-    words: str
+    words: tuple[str, str]
     reused: bool
     size: tuple[int, int]
 
 
 def _hung(result: ImageResult, size: tuple[int, int]) -> _Hung:
-    return _Hung(result.sha256, result.prompt, result.reused, size)
+    return _Hung(result.sha256, (result.style_name, result.prompt), result.reused, size)
 
 
 class ContactSheet:

@@ -128,10 +128,10 @@ def _facts(image: ImageResult) -> Iterator[tuple[str, str]]:
     if image.size_bytes:
         kind = (image.media_type or "").removeprefix("image/").upper()
         yield "File", f"{kind} {_megabytes(image.size_bytes)}".strip()
-    if image.seed is not None:
-        yield "Seed", str(image.seed)
-    if image.sample:
-        yield "Sample", str(image.sample)
+    seed = "" if image.seed is None else str(image.seed)
+    for name, value in (("Style", image.style_name), ("Seed", seed), ("Sample", image.sample)):
+        if value:
+            yield name, str(value)
     yield ("Saved" if image.reused else "Cost"), money(image.cost_usd)
     if image.seconds:
         yield "Time", duration(image.seconds)

@@ -1,5 +1,6 @@
 """From a batch to its requests: every prompt rendered and checked before anything is paid."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -7,10 +8,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from imagemill.artifact import Digest
+from imagemill.diffusion import DiffusionWish
 from imagemill.errors import RequestError, UnsupportedRequest
+from imagemill.looks import Terms
 from imagemill.prompt import Style
 from imagemill.providers.base import Capabilities
 from imagemill.request import BatchRequest, ImageRequest
+from imagemill.rows import Row, about, is_left_out, split
 
 
 def checked_batch(**fields: Any) -> BatchRequest:  # noqa: ANN401 - this is where input is checked
@@ -19,6 +23,8 @@ def checked_batch(**fields: Any) -> BatchRequest:  # noqa: ANN401 - this is wher
     Raises:
         RequestError: names each field at fault and what it takes.
     """
+    if not fields.get("rows"):
+        fields["prompts"], fields["rows"] = split(fields.get("prompts"))
     try:
         return BatchRequest(**fields)
     except ValidationError as error:
@@ -35,15 +41,23 @@ def checked_batch(**fields: Any) -> BatchRequest:  # noqa: ANN401 - this is wher
 
 def _problem(details: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
     place = [str(part) for part in details["loc"]]
-    if details["loc"][:1] == ("prompts",) and len(place) > 1:
-        place = ["prompt", str(int(place[1]) + 1)]
+    row = ""
+    if details["loc"][:1] in {("prompts",), ("rows",)} and len(place) > 1:
+        row, place = f"prompt {int(place[1]) + 1}", [_name(part) for part in place[2:]]
     message = str(details["msg"]).removeprefix("Value error, ").rstrip(".")
     if details["type"] == "string_too_short":
         message = "it is empty"
     if details["type"] == "too_short" and place == ["prompts"]:
         message = "the list is empty; give at least one prompt"
     name = " ".join(place)
-    return message if message.startswith(name) else f"{name}: {message}"
+    said = "" if name and message.startswith(name) else name
+    where = " ".join(filter(None, (row, said)))
+    return f"{where}: {message}" if where else message
+
+
+def _name(part: str) -> str:
+    """Return a field's name; what is none may be a prompt in the wrong place, and is not told."""
+    return part if re.fullmatch(r"[a-z_]{1,30}|[0-9]{1,3}", part) else "(no field)"
 
 
 def plan(
@@ -52,52 +66,70 @@ def plan(
     capabilities: Capabilities,
     *,
     references: Sequence[Digest] = (),
+    own: Sequence[Terms] = (),
 ) -> tuple[ImageRequest, ...]:
     """Return one checked request an image, prompts in input order, samples of one side by side.
 
-    The same words given twice are two pictures: the later one takes the next sample number. A
-    given seed is raised by the sample number, so that samples differ and can be made again.
+    Equal requests are several pictures: each later one takes the next sample number. A given seed
+    is raised by the sample number, so that samples differ and can be made again.
+
+    Args:
+        batch: What is asked.
+        style: Draws every prompt, unless `own` says otherwise; so do the next two.
+        capabilities: Of the model that is asked.
+        references: Digests of what guides it.
+        own: What each prompt is drawn by, where rows differ.
 
     Raises:
         UnsupportedRequest: the model cannot do what one of them asks.
     """
-    if batch.seed is not None and not capabilities.seed:
-        raise UnsupportedRequest(
-            f"{capabilities.provider}/{capabilities.model} takes no seed.", remedy="Leave it out."
-        )
-    if batch.diffusion is not None and not capabilities.diffusion:
-        raise UnsupportedRequest(
-            f"{capabilities.provider}/{capabilities.model} takes no diffusion settings.",
-            remedy="Leave `diffusion` out, or choose a provider that draws with a checkpoint of "
-            "yours, such as sdxl.",
-        )
-    seen: Counter[str] = Counter()
+    terms = own or [Terms(style, capabilities, tuple(references))] * len(batch.prompts)
+    seen: Counter[tuple[str, DiffusionWish | None]] = Counter()
     requests = []
-    for words in batch.prompts:
+    asked = zip(batch.prompts, batch.settled, terms, strict=True)
+    for number, (words, row, by) in enumerate(asked, start=1):
+        with about(number if batch.rows else 0):
+            first = _request(batch, row, by, words=words)
+        alike = (first.key if batch.rows else words, row.diffusion)  # a key takes its time
         for _ in range(batch.samples):
-            request = _request(batch, style, capabilities, words=words, sample=seen[words])
-            requests.append(request.model_copy(update={"references": tuple(references)}))
-            seen[words] += 1
-    for request in requests:
-        capabilities.check(request)
+            requests.append(_sampled(first, seen[alike]))
+            seen[alike] += 1
     return tuple(requests)
 
 
-def _request(
-    batch: BatchRequest, style: Style, capabilities: Capabilities, *, words: str, sample: int
-) -> ImageRequest:
-    negative = ", ".join(part for part in (batch.negative_prompt, style.negative_prompt) if part)
-    seed = None if batch.seed is None else (batch.seed + sample) % 2**31
-    return ImageRequest(
+def _request(batch: BatchRequest, row: Row, by: Terms, *, words: str) -> ImageRequest:
+    """Return the first sample of a prompt, checked against what the model can do."""
+    style, capabilities = by.style, by.capabilities
+    _check_settings(row, capabilities)
+    request = ImageRequest(
         provider=capabilities.provider,
         model=capabilities.model,
         prompt=style.render(words),
         subject=words,
         style=style.name,
-        negative_prompt=negative,
-        aspect_ratio=batch.aspect_ratio,
-        size=batch.size or capabilities.default_size,
-        seed=seed,
-        sample=sample,
+        negative_prompt=", ".join(filter(None, (row.negative_prompt, style.negative_prompt))),
+        aspect_ratio=row.aspect_ratio,
+        size=row.size or capabilities.default_size,
+        seed=row.seed,
         safety=batch.safety,
+        references=by.references,
     )
+    capabilities.check(request)
+    return request
+
+
+def _sampled(first: ImageRequest, sample: int) -> ImageRequest:
+    seed = None if first.seed is None else (first.seed + sample) % 2**31
+    return first.model_copy(update={"sample": sample, "seed": seed}) if sample else first
+
+
+def _check_settings(row: Row, capabilities: Capabilities) -> None:
+    who = f"{capabilities.provider}/{capabilities.model}"
+    if row.seed is not None and not capabilities.seed:
+        raise UnsupportedRequest(f"{who} takes no seed.", remedy="Leave it out.")
+    if not is_left_out(row.diffusion) and not capabilities.diffusion:
+        raise UnsupportedRequest(
+            f"{who} takes no diffusion settings.",
+            remedy="Leave `diffusion` out, or choose a provider that draws with a checkpoint of "
+            "yours, such as sdxl.",
+        )

@@ -17,6 +17,7 @@ from imagemill.spool import write_durably
 from imagemill.workshop import Workshop
 
 SHEET, GALLERY, MANIFEST = "contact-sheet.png", "gallery.html", "manifest.json"
+MOST_STYLES_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ async def result_of(shop: Workshop) -> BatchResult:
         seconds=round(shop.seconds, 3),
         provider=shop.provider.name,
         model=shop.capabilities.model,
-        style_name=shop.style.name,
+        style_name=_styles(shop),
         manifest_url=shop.store.named_url(_key(shop.run.id, MANIFEST)),
         contact_sheet_url=shop.store.named_url(_key(shop.run.id, SHEET)),
         gallery_url=shop.store.named_url(_key(shop.run.id, GALLERY)),
@@ -102,6 +103,13 @@ async def result_of(shop: Workshop) -> BatchResult:
         gallery_path=str(place / GALLERY),
     )
     return counted.model_copy(update={"cost_usd": money.spent_usd})
+
+
+def _styles(shop: Workshop) -> str:
+    """Return the style, or the styles when rows differ: `Watercolor, Pixel Art, Anime, 2 more`."""
+    names = list(dict.fromkeys(request.style for request in shop.requests))
+    more = [f"{len(names) - MOST_STYLES_NAMED} more"] if len(names) > MOST_STYLES_NAMED else []
+    return ", ".join([*names[:MOST_STYLES_NAMED], *more]) or shop.style.name
 
 
 def _sheet(shop: Workshop, result: BatchResult) -> Page:

@@ -8,18 +8,19 @@ import json
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
 from imagemill.artifact import Digest, text_digest
+from imagemill.bounds import AspectRatio, NegativePrompt, Seed, Size
 from imagemill.diffusion import Diffusion, DiffusionWish
-
-ASPECT_RATIOS = (
-    "1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9", "1:4", "4:1", "1:8", "8:1",
-)  # fmt: skip
-"""Every ratio some model takes (Google's image documentation, read 2026-11-21); width first."""
-
-SIZES = ("256", "512", "1K", "2K", "4K")
-"""Named sizes: the side of the square of the same area, in pixels (1K = 1024)."""
+from imagemill.rows import Row, is_left_out
 
 MAX_PROMPT_CHARS = 32_000
 MAX_PROMPTS = 10_000
@@ -38,11 +39,6 @@ Facts = dict[str, str | int | float]
 """Small notes of a provider on one image, by name; units in the names, no prompt text."""
 
 _FROZEN = ConfigDict(frozen=True, hide_input_in_errors=True, extra="forbid")
-
-
-def _is_empty(value: object) -> bool:
-    """Leave what came later out of what is written where nobody uses it: keys and digests stay."""
-    return not value
 
 
 class ImageRequest(BaseModel):
@@ -67,11 +63,11 @@ class ImageRequest(BaseModel):
     negative_prompt: Annotated[str, Field(repr=False)] = ""
     aspect_ratio: str = "1:1"
     size: str = "1K"
-    seed: Annotated[int | None, Field(ge=0, lt=2**31)] = None
+    seed: Seed | None = None
     sample: Annotated[int, Field(ge=0)] = 0
     safety: Safety = "block_few"
     references: tuple[Digest, ...] = ()
-    diffusion: Annotated[Diffusion | None, Field(exclude_if=_is_empty)] = None
+    diffusion: Annotated[Diffusion | None, Field(exclude_if=is_left_out)] = None
 
     @property
     def key(self) -> str:
@@ -93,7 +89,8 @@ class ImageRequest(BaseModel):
 class BatchRequest(BaseModel):
     """A batch as a person asks for it; the parameters of the flow, checked.
 
-    See the flow's form (`flows.batch`) for what each field means to the asker.
+    See the flow's form (`flows.batch`) for what each field means to the asker. `rows` is empty, or
+    says of each prompt what it has of its own.
     """
 
     model_config = _FROZEN
@@ -101,16 +98,17 @@ class BatchRequest(BaseModel):
     prompts: Annotated[
         tuple[PromptText, ...], Field(min_length=1, max_length=MAX_PROMPTS, repr=False)
     ]
+    rows: Annotated[tuple[Row, ...], Field(exclude_if=is_left_out, repr=False)] = ()
     style_name: str = "Flat Corporate"
     max_concurrent: Annotated[int, Field(ge=1, le=MAX_CONCURRENT)] = 3
     provider: str = "gemini"
     model: str = ""
     store: str = "default"
-    aspect_ratio: str = "1:1"
-    size: str = ""
-    seed: Annotated[int | None, Field(ge=0, lt=2**31)] = None
+    aspect_ratio: AspectRatio = "1:1"
+    size: Size = ""
+    seed: Seed | None = None
     samples: Annotated[int, Field(ge=1, le=MAX_SAMPLES)] = 1
-    negative_prompt: Annotated[str, Field(max_length=4_000, repr=False)] = ""
+    negative_prompt: NegativePrompt = ""
     safety: Safety = "block_few"
     references: tuple[str, ...] = ()
     webhook: str = ""
@@ -120,7 +118,7 @@ class BatchRequest(BaseModel):
     max_cost_usd: Annotated[Decimal | None, Field(ge=0, le=MAX_BUDGET_USD)] = None
     fallback: Annotated[tuple[str, ...], Field(max_length=MAX_FALLBACK)] = ()
     style_lock: bool = False
-    diffusion: Annotated[DiffusionWish | None, Field(exclude_if=_is_empty)] = None
+    diffusion: Annotated[DiffusionWish | None, Field(exclude_if=is_left_out)] = None
 
     @field_validator("prompts", mode="before")
     @classmethod
@@ -129,24 +127,25 @@ class BatchRequest(BaseModel):
             raise ValueError('prompts is a list of strings; put the one prompt in brackets: ["…"].')
         return value
 
-    @field_validator("aspect_ratio")
-    @classmethod
-    def _known_ratio(cls, value: str) -> str:
-        if value not in ASPECT_RATIOS:
-            raise ValueError(f"aspect_ratio is one of {', '.join(ASPECT_RATIOS)}.")
-        return value
+    @model_validator(mode="after")
+    def _a_row_a_prompt(self) -> Self:
+        if self.rows and len(self.rows) != len(self.prompts):
+            raise ValueError("rows are none, or as many as prompts.")
+        return self
 
-    @field_validator("size")
-    @classmethod
-    def _known_size(cls, value: str) -> str:
-        if value and value not in SIZES:
-            raise ValueError(f"size is one of {', '.join(SIZES)}, or empty for the model's own.")
-        return value
+    @property
+    def settled(self) -> tuple[Row, ...]:
+        """What each prompt is made with: its row's own, and the batch's where that says nothing."""
+        given = {name: getattr(self, name) for name in Row.model_fields}
+        common = Row.model_construct(**given)
+        if not self.rows:
+            return (common,) * len(self.prompts)
+        return tuple(row.over(common) for row in self.rows)
 
     @property
     def wishes(self) -> tuple[DiffusionWish | None, ...]:
         """What is wanted of each image's diffusion, samples of one prompt side by side."""
-        return (self.diffusion,) * (len(self.prompts) * self.samples)
+        return tuple(row.diffusion for row in self.settled for _ in range(self.samples))
 
     @property
     def digest(self) -> str:
@@ -166,7 +165,8 @@ class ImageResult(BaseModel):
     `status` is finer than `success`: `ambiguous` means the provider may have billed it and the
     answer was lost; `not_started` that nothing was sent. `cost_usd` of an ambiguous image is what
     was reserved for it. `preview_path` is a small copy on this machine. `provider` and `model` drew it, or were asked last. `seconds` is provider time for new images, 0 for reused ones.
-    `facts` are a provider's own notes on a new image, such as its timings.
+    `facts` are a provider's own notes on a new image, such as its timings. `style_name` is said
+    where the images of a batch may differ in it.
     """
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
@@ -177,6 +177,7 @@ class ImageResult(BaseModel):
     status: Literal["made", "reused", "failed", "ambiguous", "not_started"]
     key: str
     sample: int = 0
+    style_name: Annotated[str, Field(exclude_if=is_left_out)] = ""
     provider: str = ""
     model: str = ""
     local_path: str | None = None
@@ -192,7 +193,7 @@ class ImageResult(BaseModel):
     attempts: int = 0
     reused: bool = False
     seed: int | None = None
-    facts: Annotated[Facts, Field(exclude_if=_is_empty)] = {}
+    facts: Annotated[Facts, Field(exclude_if=is_left_out)] = {}
     error: str | None = None
     error_class: str | None = None
 

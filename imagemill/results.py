@@ -5,7 +5,7 @@ from pathlib import Path
 
 from imagemill.errors import AmbiguousOutcome, Billing, ImagemillError
 from imagemill.ledger import Reused
-from imagemill.request import ImageResult
+from imagemill.request import ImageRequest, ImageResult
 from imagemill.workshop import Workshop
 
 
@@ -28,6 +28,7 @@ def made_result(
         status="reused" if reused else "made",
         key=paid.key,
         sample=request.sample,
+        style_name=_style_name(shop, request),
         provider=paid.provider,
         model=paid.model,
         local_path=str(path),
@@ -67,6 +68,7 @@ def failure_of(
         status=status,
         key=(known.key if isinstance(known, AmbiguousOutcome) else "") or request.key,
         sample=request.sample,
+        style_name=_style_name(shop, request),
         provider=route.name if route else "",
         model=request.model if route else "",
         cost_usd=known.cost_usd if known else Decimal(0),
@@ -74,3 +76,8 @@ def failure_of(
         error=message,
         error_class=known.error_class if known else "unexpected",
     )
+
+
+def _style_name(shop: Workshop, request: ImageRequest) -> str:
+    """Return the style of an image where rows may differ in it; else the batch says it for all."""
+    return request.style if shop.batch.rows else ""

@@ -31,6 +31,8 @@ def batch_run_name() -> str:
     count = len(prompts) if isinstance(prompts, list | tuple) else 0
     count *= samples if isinstance(samples := given.get("samples"), int) else 1
     style, provider = (str(given.get(name, ""))[:40] for name in ("style_name", "provider"))
+    if count and any(isinstance(each, dict) and each.get("style_name") for each in prompts or ()):
+        style = "several styles"
     return f"{count} x {style} by {provider}"
 
 

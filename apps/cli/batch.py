@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -36,7 +36,9 @@ from imagemill.ledger.reading import ledger_exists
 from imagemill.netguard import Guard
 from imagemill.planning import checked_batch
 from imagemill.prompt import find_style
+from imagemill.request import BatchRequest
 from imagemill.routing import route_names
+from imagemill.rows import about
 from imagemill.spool import check_output_folder
 
 
@@ -47,7 +49,10 @@ def batch(
     prompts_file: Annotated[
         Path | None,
         typer.Option(
-            "--prompts-file", "-f", help="A prompt a line, '# …' a note; '-' is standard input."
+            "--prompts-file",
+            "-f",
+            help="A prompt a line, '# …' a note; '-' is standard input. "
+            ".jsonl and .csv: rows with settings of their own.",
         ),
     ] = None,
     style: Annotated[
@@ -120,11 +125,10 @@ def batch(
         "fallback": fallback or [], "style_lock": style_lock,
         "max_cost_usd": max_cost_usd,
     }  # fmt: skip
-    check_early(fields)
+    references = check_early(fields)
     if dry_run:
         show_price(fields, as_json=as_json)
         return
-    references = own_references(fields["references"])
     with local_runs(len(fields["prompts"]) * samples, references) as runs:
         result = runs.batch(fields)
     finish(result, as_json=as_json)
@@ -142,22 +146,37 @@ def finish(result: dict[str, Any], *, as_json: bool) -> NoReturn:
     raise typer.Exit(code)
 
 
-def check_early(fields: dict[str, Any]) -> None:
+def check_early(fields: dict[str, Any]) -> dict[str, str]:
     """Refuse what is plainly wrong before any service is started; the flow checks it all again.
 
-    Not here, because only the Prefect server knows them: saved blocks.
+    Not here, because only the Prefect server knows them: saved blocks. Returns what the run must
+    find in its environment to read the references.
     """
     settings = Settings()
     lists = {name: tuple(fields[name]) for name in ("references", "fallback")}
     batch = checked_batch(**{**fields, **lists})
-    find_style(batch.style_name, settings.styles_dir)
+    asyncio.run(_check_looks(batch, settings))
     route_names(batch.provider, batch.model, batch.fallback)
     if "://" in batch.webhook:
         Guard.of(settings.webhook_private_hosts).check_url(batch.webhook)
-    for path in _own_files(fields["references"]):
-        asyncio.run(load_reference(str(path), [path.parent], guard=Guard()))
     if batch.output_dir:
         check_output_folder(Path(batch.output_dir).expanduser().absolute())
+    return own_references([*batch.references, *(r for row in batch.rows for r in row.references)])
+
+
+async def _check_looks(batch: BatchRequest, settings: Settings) -> None:
+    """Look up every style and read every file once; errors name the row."""
+    rows = ((row.style_name or batch.style_name, row.references) for row in batch.rows)
+    checked: set[str] = set()
+    for number, (style, references) in enumerate([(batch.style_name, batch.references), *rows]):
+        with about(number, "style_name"):
+            if style not in checked:
+                find_style(style, settings.styles_dir)
+        with about(number, "references"):
+            for path in _own_files(references):
+                if str(path) not in checked:
+                    await load_reference(str(path), [path.parent], guard=Guard())
+        checked |= {style, *map(str, _own_files(references))}
 
 
 @contextmanager
@@ -193,12 +212,12 @@ async def _in_doubt() -> str:
 def own_references(references: list[str]) -> dict[str, str]:
     """Whoever types a path here may read it: its folder is allowed for this run."""
     settings = Settings()
-    folders = [str(path.parent) for path in _own_files(references)]
+    folders = list(dict.fromkeys(str(path.parent) for path in _own_files(references)))
     roots = [*folders, *filter(None, [settings.reference_roots])]
     return {"IMAGEMILL_REFERENCE_ROOTS": os.pathsep.join(roots)} if folders else {}
 
 
-def _own_files(references: list[str]) -> list[Path]:
+def _own_files(references: Sequence[str]) -> list[Path]:
     return [Path(source).absolute() for source in references if "://" not in source]
 
 

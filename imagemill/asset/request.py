@@ -20,8 +20,8 @@ from pydantic import (
 )
 
 from imagemill.artifact import text_digest
+from imagemill.bounds import ASPECT_RATIOS
 from imagemill.errors import RequestError
-from imagemill.request import ASPECT_RATIOS
 
 DEFAULT_SIDE_PX = 512
 """The document's `ImageGenerationConfig.size` (003, section 2.2)."""

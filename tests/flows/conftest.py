@@ -191,3 +191,25 @@ def words():
         return [f"{what} number {number} of {mark}" for number in range(1, count + 1)]
 
     return made
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory):
+    """A models folder as ComfyUI keeps it, with three tiny checkpoints, VAE, ControlNet and LoRA."""
+    from tests.sdxl.models_folder import tiny_models
+
+    return tiny_models(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture
+def sdxl(mill, models, monkeypatch):
+    """Save a Local SDXL block over the tiny models; its engine ends with the test."""
+    from blocks.local_sdxl import LocalSDXL
+    from imagemill.providers.sdxl.engines import close_engines
+
+    monkeypatch.setenv("IMAGEMILL_SDXL_CONFIG", str(models / "config"))
+    mill.environment["IMAGEMILL_SDXL_CONFIG"] = str(models / "config")
+    block = LocalSDXL(models_folder=str(models), steps=2, native_px=64, device="cpu", guidance=3)
+    asyncio.run(block.asave("tiny", overwrite=True))
+    yield "sdxl/tiny"
+    close_engines()

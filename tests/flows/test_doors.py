@@ -13,6 +13,7 @@ from apps.cli import app
 from apps.cli.screen import screen
 from blocks.settings import local_secrets
 from blocks.store import forget_stores
+from tests.wire.pixels import png
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -42,6 +43,22 @@ def test_all_made_is_exit_code_0_and_json_is_all_that_is_on_standard_output(cli,
     result = json.loads(done.stdout)
     assert [entry["prompt"] for entry in result["results"]] == prompts
     assert len(list((tmp_path / "out").glob("*.png"))) == 3
+
+
+def test_rows_of_a_file_are_drawn_with_what_they_have_of_their_own(cli, words, tmp_path):
+    """A path that a row names may be read by this run, as one that is typed."""
+    one, two = words(2)
+    (tmp_path / "look.png").write_bytes(png(b"look", width_px=40, height_px=40))
+    file = tmp_path / "rows.csv"
+    rows = f"{one},Watercolor,2:3,{tmp_path}/look.png\n{two},,,\n"
+    file.write_text(f"prompt,style_name,aspect_ratio,references\n{rows}", "utf-8")
+    done = cli("batch", "-f", str(file), "--json")
+    assert done.exit_code == 0, done.stderr
+    result = json.loads(done.stdout)
+    first, second = result["results"]
+    assert [first["style_name"], second["style_name"]] == ["Watercolor", "Flat Corporate"]
+    manifest = json.loads(Path(result["gallery_path"]).with_name("manifest.json").read_text())
+    assert [len(image["request"]["references"]) for image in manifest["images"]] == [1, 0]
 
 
 def test_some_failed_is_exit_code_3_and_the_card_says_why(cli, mill, words):

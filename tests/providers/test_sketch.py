@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from imagemill.bounds import ASPECT_RATIOS
 from imagemill.errors import ContentBlocked, ProviderUnavailable, RateLimited, UnsupportedRequest
 from imagemill.prompt import find_style, shelf
 from imagemill.providers.base import ImageProvider
@@ -15,7 +16,6 @@ from imagemill.providers.sketch.lexicon import PLACES, TIMES, WEATHER
 from imagemill.providers.sketch.provider import draw, words_of
 from imagemill.providers.sketch.techniques import TECHNIQUES
 from imagemill.providers.sketch.words import MAX_THINGS, understand
-from imagemill.request import ASPECT_RATIOS
 from tests.builders import image_request
 
 

@@ -5,9 +5,9 @@ from decimal import Decimal
 
 import pytest
 
+from imagemill.bounds import ASPECT_RATIOS, SIZES
 from imagemill.catalog import load_catalog, price_age_warning, retirement_warning
 from imagemill.errors import RequestError, UnsupportedRequest
-from imagemill.request import ASPECT_RATIOS, SIZES
 from tests.builders import image_request
 
 TODAY = date(2026, 11, 21)

@@ -12,14 +12,15 @@ from imagemill.completing import asking_order, completed
 from imagemill.diffusion import Diffusion, DiffusionWish
 from imagemill.errors import ProviderMisconfigured, UnsupportedRequest
 from imagemill.ledger import open_ledger
+from imagemill.looks import Look, Looks
 from imagemill.making import make_image
 from imagemill.ordering import Order, ordered
+from imagemill.planning import checked_batch
 from imagemill.prompt import Style
 from imagemill.providers.base import Completes, DrawsByStyle, Ordered
 from imagemill.report import manifest
 from imagemill.request import BatchResult
-from tests.builders import batch_request
-from tests.unit.small_workshop import ScriptedProvider, small_workshop
+from tests.unit.small_workshop import STYLE, ScriptedProvider, small_workshop
 
 INK = Style(name="Ink", description="", template="{prompt}, inked", checkpoint="ink-xl")
 
@@ -61,16 +62,17 @@ def ledger(tmp_path):
 def opened_with(monkeypatch, tmp_path):
     """Open the routes of a batch at one provider, as a run does."""
 
-    async def opened(provider, style=INK, **fields):
+    async def opened(drawer, style=INK, **fields):
         async def load(_name, _settings):
-            return provider
+            return drawer
 
         monkeypatch.setattr(routes_of_blocks, "load_provider", load)
         async with AsyncExitStack() as parts:
             settings = Settings(home=tmp_path)
-            return await open_routes(
-                batch_request(**fields), style, [], settings=settings, parts=parts
-            )
+            batch = checked_batch(**{"prompts": ["a fox"] * 3, "provider": "sketch", **fields})
+            own = (Look(style if row.style_name != "Plain" else STYLE) for row in batch.settled)
+            looks = Looks(Look(style), tuple(own) if batch.rows else ())
+            return await open_routes(batch, looks, settings=settings, parts=parts)
 
     return opened
 
@@ -83,6 +85,30 @@ async def test_the_asked_style_chooses_the_checkpoint_unless_a_model_is_named(op
     assert route.capabilities.model == "other-xl"
     (route,) = await opened_with(ScriptedProvider())
     assert route.capabilities.model == "scripted-1"
+
+
+async def test_a_row_may_name_its_model_and_a_rows_style_its_checkpoint(opened_with):
+    """Each request is planned by what its own model can do."""
+    rows = [
+        "a fox", {"prompt": "a whale", "style_name": "Plain"},
+        {"prompt": "a tree", "style_name": "Plain", "model": "other-xl"},
+    ]  # fmt: skip
+    (route,) = await opened_with(Checkpoints(), prompts=rows)
+    assert [r.model for r in route.requests] == ["ink-xl", "scripted-1", "other-xl"]
+    assert [route.capabilities_of(n).model for n in range(3)] == [
+        "ink-xl", "scripted-1", "other-xl",
+    ]  # fmt: skip
+    assert set(route.models) == {"ink-xl", "scripted-1", "other-xl"}
+
+
+async def test_a_rows_model_is_the_first_providers(opened_with):
+    """A fallback knows it by another name, if at all: it draws with its own."""
+    rows = [{"prompt": "a fox", "model": "other-xl"}]
+    first, second = await opened_with(
+        Checkpoints(), prompts=rows, provider="sketch", fallback=("gemini:second-xl",)
+    )
+    assert first.requests[0].model == "other-xl"
+    assert second.requests[0].model == "second-xl"
 
 
 async def test_how_it_is_drawn_is_in_the_key_before_anything_is_paid(opened_with):

@@ -1,7 +1,7 @@
 """SDXL on this machine, as a provider: what it can do, what it needs, and one image from the engine."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from functools import cache, partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from imagemill.providers.sdxl.files import check_checkpoint, check_part, digest_
 from imagemill.providers.sdxl.frame import Frame
 from imagemill.providers.sdxl.loading import place_of
 from imagemill.providers.sdxl.options import SdxlOptions
+from imagemill.providers.sdxl.showing import progress, table
 from imagemill.providers.sdxl.sizes import RATIOS_1K, SIDES_PX
 from imagemill.providers.sdxl.tally import EngineReport
 from imagemill.providers.sdxl.ticket import Ticket
@@ -71,23 +72,25 @@ class SdxlProvider:
         return self._options.named(checkpoint)
 
     async def check_configuration(self) -> None:
-        """Make sure that every configured file is what it should be, by its header, and torch is there.
+        """Make sure that torch, tokenizers and the shared files are there. Checkpoints: `completed`.
 
         Raises:
             ProviderMisconfigured: names the file and what is wrong with it.
         """
-        await asyncio.to_thread(self._check)
+        await asyncio.to_thread(self._check, ())
 
-    def _check(self) -> None:
+    def _check(self, models: Iterable[str]) -> None:
+        """Check these checkpoints and what all share; another file of the folder may be of any kind."""
         options = self._options
-        for checkpoint in options.checkpoints.values():
-            check_checkpoint(checkpoint.file, options.config, own_vae=options.vae is None)
+        for model in models:
+            file = options.checkpoints[model].file
+            check_checkpoint(file, options.config, own_vae=options.vae is None)
         if options.vae is not None:
             check_part(options.vae, what="VAE")
         for kind, file in options.controls.items():
             check_part(file, what=f"{kind} ControlNet")
-        for name, file in options.loras.items():
-            check_part(file, what=f"LoRA {name}")
+        if options.depth_model is not None:
+            check_part(options.depth_model, what="depth model")
         tokenizers(options.config)
         place_of(options)
 
@@ -103,7 +106,7 @@ class SdxlProvider:
             UnsupportedRequest: no such LoRA, or no ControlNet for what was asked.
             ProviderMisconfigured: a file is missing, poisoned or of another kind.
         """
-        self._check()
+        self._check({request.model for request in requests})
         digests = cache(partial(digest_of_weights, cache=self._digests))
         settled = []
         for request, wish in zip(requests, wishes, strict=True):
@@ -120,9 +123,8 @@ class SdxlProvider:
 
     def order(self, requests: Sequence[ImageRequest]) -> Sequence[int]:
         """Return in which order the images are best asked for: grouped, the resident style first."""
-        engine = running_engine(self._options)
-        resident = engine.report().resident if engine else ()
-        return order([group_of(each) for each in requests], resident=next(iter(resident), ""))
+        resident = next(iter(self.report().resident), "")
+        return order([group_of(each) for each in requests], resident=resident)
 
     async def generate(
         self, request: ImageRequest, references: Sequence[bytes] = ()
@@ -152,8 +154,17 @@ class SdxlProvider:
         return engine_of(self._options).submit(request, references, chunks=chunks)
 
     def report(self) -> EngineReport:
-        """Return what the engine of this process did so far."""
-        return engine_of(self._options).report()
+        """Return what the engine of this process did so far; nothing where it was not started."""
+        engine = running_engine(self._options)
+        return engine.report() if engine else EngineReport()
+
+    def engine_table(self) -> list[dict[str, str]]:
+        """Return the report as rows of `what` and `figure`."""
+        return table(self.report())
+
+    def engine_progress(self) -> tuple[float, str]:
+        """Return where the call under way is, 0 to 100 %, and in words."""
+        return progress(self.report())
 
     async def aclose(self) -> None:
         """Nothing to release: the engine stays warm for the next run of this process."""
@@ -170,9 +181,15 @@ class SdxlProvider:
                 "A strength was given and no reference image to start from.",
                 remedy="Give a reference image, or leave the strength out.",
             )
+        steps = wish.steps or checkpoint.steps
+        if strength is not None and int(steps * strength) < 1:
+            raise UnsupportedRequest(
+                f"Of {steps} steps a strength of {strength} leaves none.",
+                remedy="Raise the steps or the strength.",
+            )
         scale = options.control_scale if wish.control_scale is None else wish.control_scale
         return Diffusion(
-            steps=wish.steps or checkpoint.steps,
+            steps=steps,
             guidance=checkpoint.guidance if wish.guidance is None else wish.guidance,
             sampler=wish.sampler or checkpoint.sampler,
             control=control, control_scale=scale if control != "none" else 1.0,
@@ -209,6 +226,8 @@ class SdxlProvider:
             files["vae"] = options.vae
         if (net := options.control_file(how.control)) is not None:
             files["control"] = net
+        if how.control == "depth" and options.depth_model is not None:
+            files["depth"] = options.depth_model
         for lora in how.loras:
             if lora.name not in options.loras:
                 known = ", ".join(options.loras) or "none"

@@ -6,6 +6,7 @@ SDXL's two tokenizers are that one; they differ in what they pad with. No librar
 import gzip
 import hashlib
 import json
+from collections.abc import Mapping
 
 from imagemill.errors import ServiceError
 
@@ -65,5 +66,5 @@ def _byte_letters() -> list[str]:
     return [*map(chr, printable), *map(chr, range(256, 512 - len(printable)))]
 
 
-def _as_json(value: dict[str, object] | dict[str, int]) -> bytes:
+def _as_json(value: Mapping[str, object]) -> bytes:
     return json.dumps(value, ensure_ascii=False).encode()

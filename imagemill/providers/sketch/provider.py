@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from pydantic import BaseModel, ConfigDict
 
+from imagemill.bounds import ASPECT_RATIOS
 from imagemill.errors import (
     ContentBlocked,
     ProviderUnavailable,
@@ -30,7 +31,7 @@ from imagemill.providers.sketch.stage import Stage
 from imagemill.providers.sketch.techniques import TECHNIQUES
 from imagemill.providers.sketch.techniques.plain import flat
 from imagemill.providers.sketch.words import understand
-from imagemill.request import ASPECT_RATIOS, ImageRequest
+from imagemill.request import ImageRequest
 
 MODEL = "sketch-1"
 SIDES_PX = {"256": 256, "512": 512, "1K": 1024, "2K": 2048}
