@@ -40,7 +40,7 @@ class Machine:
     def types(self, *words: str, failing: bool = False, **more: str) -> str:
         """Run a command of imagemill; returns what it wrote."""
         done = subprocess.run(
-            [sys.executable, "-m", "apps.door", *words], cwd=PROJECT, capture_output=True,
+            [sys.executable, "-c", "from apps.door import main; main()", *words], cwd=PROJECT, capture_output=True,
             text=True, env={**self.environment, **more}, timeout=280, check=False,
         )  # fmt: skip
         assert (done.returncode != 0) == failing, done.stdout + done.stderr
