@@ -3,6 +3,7 @@
 Nothing here imports torch at module level: collecting must work without it.
 """
 
+import gc
 import os
 from importlib.util import find_spec
 from types import SimpleNamespace
@@ -22,17 +23,22 @@ def _one_thread_and_no_hub():
     with pytest.MonkeyPatch.context() as patch:
         for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY"):
             patch.setitem(os.environ, name, "1")
+        import diffusers
         import torch
 
+        assert diffusers.StableDiffusionXLPipeline
         before = torch.get_num_threads()
         torch.set_num_threads(1)
+        # An engine collects garbage when it lets weights go; the libraries need not be looked through.
+        gc.freeze()
         yield
+        gc.unfreeze()
         torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory):
-    """Two single-file checkpoints, their config folder, a VAE of its own. Read only."""
+    """Three single-file checkpoints, their config folder, a VAE of its own. Read only."""
     from bench import tiny_sdxl
 
     root = tmp_path_factory.mktemp("tiny-sdxl")
@@ -42,4 +48,5 @@ def tiny(tmp_path_factory):
         vae=tiny_sdxl.save_vae(root / "vae"),
         first=tiny_sdxl.save_checkpoint(root, seed=0, name="first"),
         second=tiny_sdxl.save_checkpoint(root, seed=1, name="second"),
+        third=tiny_sdxl.save_checkpoint(root, seed=2, name="third"),
     )

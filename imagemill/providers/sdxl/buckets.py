@@ -107,16 +107,16 @@ def choose(
 ) -> Choice:
     """Return which group is drawn next.
 
-    First whoever waited too long; then a full bucket of a resident checkpoint; then, when the GPU has
-    been idle for `linger_s` or nothing can be gained by waiting, what there is of a resident one;
-    then the checkpoint that most images wait for.
+    First whoever waited too long; then a full bucket of a resident checkpoint; then what there is of
+    a resident one, once nothing more of it came for a moment; then, once no resident one came for a
+    moment either, the checkpoint that most images wait for.
 
     Args:
         waiting: By group; none of them empty.
         resident: Checkpoints that need no loading.
         now_s: Monotonic clock.
         idle_since_s: When the GPU ran out of work.
-        linger_s: Longest idle wait for a bucket to fill.
+        linger_s: Longest wait for a bucket to fill, from when the GPU is idle and an image is there.
         max_wait_s: See `SdxlOptions`.
     """
     if not waiting:
@@ -124,27 +124,27 @@ def choose(
     oldest = min(waiting, key=lambda group: waiting[group].since_s)
     if now_s - waiting[oldest].since_s > max_wait_s:
         return Choice(oldest)
-    here = {group: found for group, found in waiting.items() if group.checkpoint in resident}
-    full = [group for group, found in here.items() if found.count >= group.bucket]
+    here = [group for group in waiting if group.checkpoint in resident]
+    full = [group for group in here if waiting[group].count >= group.bucket]
     if full:
         return Choice(min(full, key=lambda group: waiting[group].since_s))
+    best = _largest(here or _of_one_checkpoint(waiting), waiting)
     # An answer in the making may be followed by more of its kind: a moment is cheaper than a
     # padded bucket, and far cheaper than a change of checkpoint.
-    patience_s = idle_since_s + linger_s - now_s
-    if patience_s > 0 and not _complete(waiting, resident=resident):
-        return Choice(wait_s=patience_s)
-    if here:
-        return Choice(max(here, key=lambda group: (here[group].count, -here[group].since_s)))
+    until_s = idle_since_s + linger_s if resident else now_s
+    if waiting[best].count < best.bucket:
+        until_s = max(idle_since_s, waiting[best].since_s) + linger_s
+    return Choice(best) if until_s <= now_s else Choice(wait_s=until_s - now_s)
+
+
+def _largest(groups: Sequence[Group], waiting: Mapping[Group, Waiting]) -> Group:
+    return max(groups, key=lambda group: (waiting[group].count, -waiting[group].since_s))
+
+
+def _of_one_checkpoint(waiting: Mapping[Group, Waiting]) -> list[Group]:
+    """Return the groups of the checkpoint that most images wait for."""
     images = Counter[str]()
     for group, found in waiting.items():
         images[group.checkpoint] += found.count
     name = max(images, key=lambda each: images[each])
-    of_it = [group for group in waiting if group.checkpoint == name]
-    return Choice(max(of_it, key=lambda group: (waiting[group].count, -waiting[group].since_s)))
-
-
-def _complete(waiting: Mapping[Group, Waiting], *, resident: frozenset[str]) -> bool:
-    """Whether waiting gains nothing: a full bucket is there, and no resident weights would go."""
-    if not resident:
-        return any(found.count >= group.bucket for group, found in waiting.items())
-    return False
+    return [group for group in waiting if group.checkpoint == name]

@@ -1,5 +1,6 @@
 """Depth of a photograph, for the depth ControlNet: a transformers model from a folder."""
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,18 +26,22 @@ def estimator(folder: Path, place: Place) -> Callable[[Image.Image], Image.Image
 
     try:
         processor: Any = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
-        model: Any = AutoModelForDepthEstimation.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
+        model: Any = AutoModelForDepthEstimation.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True
+        )
+    except Exception as error:  # transformers raises what the broken part leads to
         raise ProviderMisconfigured(
             f"The depth model {folder} does not load ({type(error).__name__}).",
             remedy="Give the folder of a depth estimation model as transformers saves it.",
         ) from error
     model = model.to(place.device).eval()
+    one_at_a_time = threading.Lock()
 
     def depth(picture: Image.Image) -> Image.Image:
         import torch
 
-        with torch.inference_mode():
+        # Beside the call that draws, several at once would take memory from it.
+        with one_at_a_time, torch.inference_mode():
             inputs = processor(images=picture, return_tensors="pt").to(place.device)
             found = model(**inputs).predicted_depth[0].float().cpu().numpy()
         low, high = float(found.min()), float(found.max())

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from concurrent.futures import InvalidStateError, ThreadPoolExecutor
 from contextlib import suppress
 
-from imagemill.errors import ImagemillError, ProviderError
+from imagemill.errors import ProviderError, ProviderMisconfigured, RunStopped
 from imagemill.providers.sdxl.buckets import Choice, Group, Waiting, choose, group_of
-from imagemill.providers.sdxl.frame import Bench, Frame, Node, timed
+from imagemill.providers.sdxl.drawer import Drawer
+from imagemill.providers.sdxl.frame import Bench, Frame, Node, run_node
 from imagemill.providers.sdxl.ladder import smaller, too_large
 from imagemill.providers.sdxl.loading import Place, place_of
 from imagemill.providers.sdxl.memory import cap, figures, out_of_memory
@@ -37,7 +38,7 @@ class Engine:
         nodes: What an image walks through; None is preprocess, generate, postprocess.
 
     Raises:
-        ProviderMisconfigured: torch or the device is not there.
+        ProviderMisconfigured: torch or the device is not there; no node is for the GPU.
     """
 
     def __init__(self, options: SdxlOptions, *, nodes: Sequence[Node] | None = None) -> None:
@@ -48,16 +49,25 @@ class Engine:
         self._weights = Weights(options, self.place, self._tally)
         made = list(nodes or standard_nodes(options, self.place))
         gpu = [at for at, node in enumerate(made) if node.lane == "gpu"]
+        if not gpu:
+            raise ProviderMisconfigured(
+                "No node draws.", remedy="Put `Generate()` among the nodes."
+            )
         self._before, self._gpu = made[: gpu[0]], made[gpu[0] : gpu[-1] + 1]
         self._after = made[gpu[-1] + 1 :]
         self._queues: dict[Group, deque[Ticket]] = {}
         self._changed = threading.Condition()
         self._idle_since_s = time.monotonic()
-        self._busy = self._closed = False
+        self._closed = False
         self._resident: frozenset[str] = frozenset()
         self._threads = ThreadPoolExecutor(ENCODERS, thread_name_prefix="sdxl-node")
         self._thread = threading.Thread(target=self._work, name="sdxl-gpu", daemon=True)
         self._thread.start()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed, or its thread ended by what nobody foresaw."""
+        return self._closed
 
     def submit(self, request: ImageRequest, references: Sequence[bytes], *, chunks: int) -> Ticket:
         """Ask for one image. `request` is completed; `chunks` of 75 tokens hold its words.
@@ -75,9 +85,10 @@ class Engine:
             facts={"bucket": how.bucket if how else 1},
         )  # fmt: skip
         ticket = Ticket(frame)
-        if self._closed:
-            raise ProviderError("The SDXL engine is closed.", remedy="Start the run again.")
-        self._threads.submit(self._prepared, ticket)
+        with self._changed:
+            if self._closed:
+                raise ProviderError("The SDXL engine is closed.", remedy="Start the run again.")
+            self._threads.submit(self._prepared, ticket)
         return ticket
 
     def report(self) -> EngineReport:
@@ -89,14 +100,13 @@ class Engine:
         )
 
     def close(self) -> None:
-        """End the call under way, drop what waits, free the memory; the engine is not used again."""
+        """End the call under way, drop what waits, free the memory; the engine is not used again.
+
+        Who still waits is told `RunStopped`.
+        """
         with self._changed:
             self._closed = True
-            dropped = [ticket for queue in self._queues.values() for ticket in queue]
-            self._queues.clear()
             self._changed.notify_all()
-        for ticket in dropped:
-            ticket.leave()
         self._thread.join()
         self._threads.shutdown()
 
@@ -109,11 +119,16 @@ class Engine:
             fail([ticket], error)
             return
         with self._changed:
-            self._queues.setdefault(ticket.frame.group, deque()).append(ticket)
-            self._changed.notify_all()
+            if not self._closed:
+                self._queues.setdefault(ticket.frame.group, deque()).append(ticket)
+                self._changed.notify_all()
+                return
+        fail([ticket], _closed())
 
     def _finished(self, ticket: Ticket, frame: Frame) -> None:
         """Run the nodes after the GPU's, then answer. On a thread."""
+        if ticket.left:
+            return
         try:
             for node in self._after:
                 [frame] = self._timed(node, [frame], Bench())
@@ -124,25 +139,34 @@ class Engine:
             ticket.future.set_result(frame)
 
     def _timed(self, node: Node, frames: Sequence[Frame], bench: Bench) -> list[Frame]:
-        try:
-            done = timed(node, frames, bench)
-        except ImagemillError as error:
-            error.message = f"{error.message} (node: {node.name})"
-            raise
+        done = run_node(node, frames, bench)
         self._tally.took(node.name, done[0].seconds[node.name] if done else 0.0)
         return done
 
     def _work(self) -> None:
-        while (tickets := self._next()) is not None:
-            if tickets:
+        try:
+            while (tickets := self._next()) is not None:
+                self._turn(tickets)
+            self._weights.unload()
+        finally:  # whatever ended the thread: nobody waits for ever
+            with self._changed:
+                self._closed = True
+                dropped = [ticket for queue in self._queues.values() for ticket in queue]
+                self._queues.clear()
+            self._resident = frozenset()
+            fail(dropped, _closed())
+
+    def _turn(self, tickets: list[Ticket]) -> None:
+        if tickets:
+            try:
                 self._draw(tickets)
-            else:
-                self._weights.unload()  # nothing came for `keep_alive_s`
-            self._resident = self._weights.resident
-            self._tally.stepped(0, 0)
-            self._idle_since_s = time.monotonic()
-        self._weights.unload()
-        self._resident = frozenset()
+            except BaseException as error:
+                fail(tickets, error)
+        else:
+            self._weights.unload()  # nothing came for `keep_alive_s`
+        self._resident = self._weights.resident
+        self._tally.stepped(0, 0)
+        self._idle_since_s = time.monotonic()
 
     def _next(self) -> list[Ticket] | None:
         """Wait for the next bucket. [] is nothing to do for `keep_alive_s`; None the end."""
@@ -184,24 +208,34 @@ class Engine:
 
     def _draw(self, tickets: list[Ticket]) -> None:
         """Draw a bucket and hand its images to the threads; a failure goes to those it concerns."""
-        frames = [ticket.frame for ticket in tickets]
+        now_s = time.monotonic()
         bench = Bench(
             stopped=lambda: self._closed or all(ticket.left for ticket in tickets),
             stepped=self._tally.stepped,
         )
-        try:
-            began = time.perf_counter()
-            bench.drawer = self._weights.drawer_for(frames[0].group)
-            ready_s = round(time.perf_counter() - began, 3)
-        except BaseException as error:
-            fail(tickets, error)
-            return
-        frames = [frame.with_facts(checkpoint_s=ready_s) for frame in frames]
+        bench.drawer = self._drawer_for(tickets[0].frame.group)
+        ready_s = round(time.monotonic() - now_s, 3)
+        frames = [
+            ticket.frame.with_facts(queue_s=round(now_s - ticket.since_s, 3), checkpoint_s=ready_s)
+            for ticket in tickets
+        ]
         for at, drawn in self._drawn(frames, bench):
             if isinstance(drawn, Frame):
                 self._threads.submit(self._finished, tickets[at], drawn)
             else:
                 fail([tickets[at]], drawn)
+
+    def _drawer_for(self, group: Group) -> Drawer:
+        """Return what draws a group. Where there is no room for it, nothing else stays resident."""
+        try:
+            return self._weights.drawer_for(group)
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+            bare(error)
+        self._ran_out()
+        self._weights.unload()
+        return self._weights.drawer_for(group)
 
     def _drawn(self, frames: list[Frame], bench: Bench) -> list[tuple[int, Frame | BaseException]]:
         """Return each image or why there is none. Out of memory, the bucket is halved, then tiled."""
@@ -211,7 +245,7 @@ class Engine:
             first, part, here = todo.pop()
             outcome = self._called(part, here)
             if isinstance(outcome, list):
-                found += [(first + at, frame) for at, frame in enumerate(outcome)]
+                found += [(first + at, each.failure or each) for at, each in enumerate(outcome)]
             elif not out_of_memory(outcome):
                 found += [(first + at, outcome) for at in range(len(part))]
             elif (rungs := smaller(part, here)) is not None:
@@ -227,11 +261,17 @@ class Engine:
         try:
             done = frames
             for node in self._gpu:
-                done = self._timed(node, done, bench)
+                done = self._past(node, done, bench)
         except BaseException as error:
             return bare(error)
         self._tally.drawn(images=len(done), bucket=frames[0].group.bucket)
         return done
+
+    def _past(self, node: Node, frames: list[Frame], bench: Bench) -> list[Frame]:
+        """Run a node on the frames that did not fail before it, and put the others back in place."""
+        whole = [frame for frame in frames if frame.failure is None]
+        done = iter(self._timed(node, whole, bench) if whole else ())
+        return [next(done) if frame.failure is None else frame for frame in frames]
 
     def _ran_out(self) -> None:
         self._tally.ran_out()
@@ -240,3 +280,7 @@ class Engine:
             import torch
 
             torch.cuda.empty_cache()
+
+
+def _closed() -> RunStopped:
+    return RunStopped("The SDXL engine was closed before this image.", remedy="Ask for it again.")

@@ -1,5 +1,6 @@
 """The engines of this process, one for each set of options: they stay warm from run to run."""
 
+import atexit
 import threading
 from collections.abc import Callable
 
@@ -19,7 +20,7 @@ def engine_of(options: SdxlOptions, make: Callable[[SdxlOptions], Engine] = Engi
     """
     key = options.model_dump_json()
     with _making:
-        if key not in _engines:
+        if key not in _engines or _engines[key].closed:
             _engines[key] = make(options)
         return _engines[key]
 
@@ -39,3 +40,7 @@ def close_engines() -> None:
 def reports() -> list[EngineReport]:
     """Return what the engines of this process did, for a page or an artifact."""
     return [engine.report() for engine in _engines.values()]
+
+
+# A GPU thread that is cut off amid a call takes the interpreter down with it.
+atexit.register(close_engines)

@@ -29,8 +29,19 @@ _OTHER_KINDS = {
     "model.diffusion_model.joint_blocks.": "Stable Diffusion 3",
     "lora_unet_": "a LoRA",
     "lora_te": "a LoRA",
+    "unet.": "a LoRA",
+    "controlnet_": "a ControlNet",
     "down_blocks.": "the UNet alone, in diffusers' layout",
+    "decoder.": "a VAE",
+    "first_stage_model.": "a VAE",
 }
+
+_PART_MARKS = {
+    "VAE": "decoder.conv_in.",
+    "ControlNet": "controlnet_cond_embedding.",
+    "LoRA": "lora",
+}
+"""What is in the name of a tensor of each kind of part, and in none of the others'."""
 
 
 def header(file: Path, *, what: str = "checkpoint") -> dict[str, Any]:
@@ -45,10 +56,7 @@ def header(file: Path, *, what: str = "checkpoint") -> dict[str, Any]:
             start = opened.read(8)
             length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
             if not 2 <= length <= min(MAX_HEADER_BYTES, size - 8):
-                # Only now: a header's length may begin with a pickle's first byte, too.
-                if start[:1] == b"\x80" or start[:2] == b"PK":
-                    raise _broken(file, what, "is a pickle, which may run code when it is read")
-                raise _broken(file, what, "is not a safetensors file")
+                raise _no_safetensors(file, what, start)
             tensors = json.loads(opened.read(length))
     except OSError as error:
         raise ProviderMisconfigured(
@@ -61,13 +69,20 @@ def header(file: Path, *, what: str = "checkpoint") -> dict[str, Any]:
         raise _broken(file, what, "has a broken header")
     tensors.pop("__metadata__", None)
     try:
-        end = max(each["data_offsets"][1] for each in tensors.values())
+        end = max(int(each["data_offsets"][1]) for each in tensors.values() if each["dtype"])
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise _broken(file, what, "has a broken header") from error
     if size < 8 + length + end:
         missing = 8 + length + end - size
         raise _broken(file, what, f"is cut off: {missing:,} bytes are missing")
     return tensors
+
+
+def _no_safetensors(file: Path, what: str, start: bytes) -> ProviderMisconfigured:
+    """Tell a pickle from what is merely cut or of another kind. A header's length may begin like one."""
+    pickled = start[:1] == b"\x80" or start[:2] == b"PK"
+    how = "is a pickle, which may run code when it is read" if pickled else "is no safetensors file"
+    return _broken(file, what, how)
 
 
 def _broken(file: Path, what: str, how: str) -> ProviderMisconfigured:
@@ -108,12 +123,14 @@ def check_checkpoint(file: Path, config: Path, *, own_vae: bool) -> None:
 def _check_shape(file: Path, names: dict[str, Any], config: Path) -> None:
     """Compare the first convolution: inpainting models take 9 channels, the refiner begins at 384."""
     try:
+        (config / "model_index.json").stat()
         unet = json.loads((config / "unet" / "config.json").read_text("utf-8"))
         wanted = [unet["block_out_channels"][0], unet["in_channels"], 3, 3]
     except (OSError, ValueError, KeyError, IndexError) as error:
         raise ProviderMisconfigured(
             f"The config folder {config} cannot be used ({type(error).__name__}).",
-            remedy="Run `make setup-gpu`, which makes one, or give a folder with unet/config.json.",
+            remedy="Run `make setup-gpu`, which makes one, or give a whole one: model_index.json, "
+            "tokenizers and each part's config.json.",
         ) from error
     shape = names.get(f"{_UNET}input_blocks.0.0.weight", {}).get("shape")
     if shape != wanted:
@@ -128,32 +145,51 @@ def _has(names: dict[str, Any], prefix: str) -> bool:
 
 
 def check_part(place: Path, *, what: str) -> None:
-    """Make sure that a VAE, ControlNet or LoRA is there: a diffusers folder or a safetensors file.
+    """Make sure that a part is there: a diffusers folder or a safetensors file.
+
+    Args:
+        place: File or folder.
+        what: Names the kind: "VAE", "depth ControlNet", "LoRA ink"; others are only looked for.
 
     Raises:
-        ProviderMisconfigured: names what is missing.
+        ProviderMisconfigured: names what is missing, or what it is not.
     """
     if not place.is_dir():
-        header(place, what=what)
+        names = header(place, what=what)
+        mark = next((mark for kind, mark in _PART_MARKS.items() if kind in what), "")
+        if not any(mark in name for name in names):
+            raise ProviderMisconfigured(
+                f"The file {place} is no {what}: none of its tensors is called as one's are.",
+                remedy="Give the file that the publisher calls so, or a folder in diffusers' layout.",
+            )
         return
     if not (place / "config.json").is_file():
         raise ProviderMisconfigured(
             f"The {what} folder {place} has no config.json.",
             remedy="Give the folder as diffusers saves it, or a single .safetensors file.",
         )
-    for file in _weights_of(place, what):
-        header(file, what=what)
+    header(weights_of(place, what=what), what=what)
 
 
-def _weights_of(folder: Path, what: str) -> list[Path]:
-    """Return the one weights file of a folder: fp16 rather than fp32, as loading chooses."""
-    found = sorted(folder.glob("*.safetensors"), key=lambda file: ("fp16" not in file.name, file))
-    if not found:
-        raise ProviderMisconfigured(
-            f"The {what} folder {folder} has no .safetensors file.",
-            remedy="Download the safetensors variant; pickles (.bin) are not read.",
-        )
-    return found[:1]
+def weights_of(folder: Path, *, what: str) -> Path:
+    """Return the one weights file of a folder, the one that is loaded: a half precision one if alone.
+
+    Raises:
+        ProviderMisconfigured: there is none.
+    """
+    names = ("diffusion_pytorch_model", "diffusion_pytorch_model.fp16", "model")
+    for name in names:
+        if (file := folder / f"{name}.safetensors").is_file():
+            return file
+    raise ProviderMisconfigured(
+        f"The {what} folder {folder} has no {names[0]}.safetensors.",
+        remedy="Download the safetensors variant; pickles (.bin) are not read.",
+    )
+
+
+def variant_of(folder: Path, *, what: str) -> str | None:
+    """Return diffusers' name for the kind of file that `weights_of` chose."""
+    return "fp16" if ".fp16." in weights_of(folder, what=what).name else None
 
 
 def digest_of_weights(place: Path, cache: Path) -> str:
@@ -169,7 +205,7 @@ def digest_of_weights(place: Path, cache: Path) -> str:
     Raises:
         ProviderMisconfigured: it cannot be read, or holds NaN or infinity.
     """
-    file = _weights_of(place, "weights")[0] if place.is_dir() else place
+    file = weights_of(place, what="weights") if place.is_dir() else place
     tensors = header(file, what="weights")
     found = file.resolve().stat()
     mark = f"{file.resolve()}|{found.st_size}|{found.st_mtime_ns}"
@@ -212,6 +248,7 @@ def poisoned_tensor(file: Path, tensors: dict[str, Any]) -> str:
             continue
         kind, bits = _EXPONENTS[each["dtype"]]
         first, end = (start + at for at in each["data_offsets"])
+        end -= (end - first) % np.dtype(kind).itemsize
         for at in range(first, end, _SLICE):
             values = np.frombuffer(numbers[at : min(at + _SLICE, end)].tobytes(), kind)
             if bool(((values & kind(bits)) == bits).any()):

@@ -1,6 +1,8 @@
 """What walks through the nodes: one image from words to bytes, and the nodes' common shape."""
 
+import logging
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -9,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from imagemill.errors import ImagemillError, ProviderError
 from imagemill.providers.sdxl.buckets import Group
+from imagemill.providers.sdxl.memory import out_of_memory
 from imagemill.request import ImageRequest
 
 if TYPE_CHECKING:
@@ -31,6 +35,8 @@ class Frame:
         data: Encoded PNG, once it is done.
         seconds: What each node took for it; of a call for several, the whole call.
         facts: Small notes for the manifest.
+        failure: Why there will be no picture, though the others of its bucket have theirs; later
+            nodes do not see it.
     """
 
     request: ImageRequest
@@ -45,6 +51,7 @@ class Frame:
     data: bytes = b""
     seconds: dict[str, float] = field(default_factory=dict)
     facts: dict[str, str | int | float] = field(default_factory=dict)
+    failure: ImagemillError | None = None
 
     def with_facts(self, **facts: str | int | float) -> "Frame":
         """Return the frame with more notes."""
@@ -84,9 +91,44 @@ class Node(Protocol):
         ...
 
 
-def timed(node: Node, frames: Sequence[Frame], bench: Bench) -> list[Frame]:
-    """Run a node and write down what it took."""
+def run_node(node: Node, frames: Sequence[Frame], bench: Bench) -> list[Frame]:
+    """Run a node and write down what it took; what it raises names it.
+
+    Raises:
+        ImagemillError: the node's own, or a `ProviderError` for what it did not foresee.
+        torch.OutOfMemoryError: as it came, so that a smaller bucket is tried.
+    """
     began = time.perf_counter()
-    done = node.run(frames, bench)
+    try:
+        done = _whole(node.run(frames, bench), len(frames))
+    except ImagemillError as error:
+        error.message = f"{error.message} (node: {node.name})"
+        raise
+    except Exception as error:
+        if out_of_memory(error):
+            raise
+        _log(node, error)
+        raise ProviderError(
+            f"Drawing failed: {type(error).__name__} (node: {node.name}).",
+            remedy="Look at the worker's log and GPU (nvidia-smi); restart it if it goes on.",
+        ) from error
     took = round(time.perf_counter() - began, 4)
     return [replace(each, seconds={**each.seconds, node.name: took}) for each in done]
+
+
+def _whole(done: list[Frame], count: int) -> list[Frame]:
+    if len(done) == count:
+        return done
+    raise ProviderError(
+        f"{len(done)} frames came back of {count}.",
+        remedy="A node returns each frame it was given, in the same order.",
+    )
+
+
+def _log(node: Node, error: Exception) -> None:
+    """Say where a node failed. Its own message stays out: nobody knows what it quotes."""
+    at = traceback.extract_tb(error.__traceback__)[-1]
+    logging.getLogger(__name__).warning(
+        "Node %s failed: %s at %s:%s in %s.",
+        node.name, type(error).__name__, at.filename, at.lineno, at.name,
+    )  # fmt: skip

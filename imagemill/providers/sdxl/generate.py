@@ -1,14 +1,15 @@
 """The middle node: a bucket of images drawn in one call, decoded one by one. Runs on the GPU thread."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imagemill.errors import ProviderError, RunStopped
+from imagemill.errors import ImagemillError, ProviderError, RunStopped
 from imagemill.providers.sdxl.frame import Bench, Frame
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ class Generate:
 
         Raises:
             RunStopped: nobody waits for them any more.
-            ProviderError: the numbers overflowed.
             torch.OutOfMemoryError: the bucket is too large for this GPU.
         """
         import torch
@@ -50,19 +50,38 @@ class Generate:
         with torch.inference_mode():
             began = time.perf_counter()
             words = _words(drawer, places)
-            encoded = time.perf_counter()
+            encoded = _clock(words["prompt_embeds"])
             latents = _latents(drawer, places, seeds, bench=bench, words=words)[: len(frames)]
-            denoised = time.perf_counter()
-            pictures = [_decoded(drawer, each[None], tiled=bench.tiled) for each in latents]
+            denoised = _clock(latents)
+            with _decoding(drawer.vae, latents, tiled=bench.tiled):
+                pictures = [_decoded(drawer.vae, each[None]) for each in latents]
         seconds = {
             "encode_s": round(encoded - began, 4),
             "denoise_s": round(denoised - encoded, 4),
             "decode_s": round(time.perf_counter() - denoised, 4),
         }
         return [
-            replace(frame, pixels=picture).with_facts(**seconds)
+            replace(frame, pixels=picture, failure=None if picture is not None else overflow())
+            .with_facts(**seconds)
             for frame, picture in zip(frames, pictures, strict=True)
-        ]
+        ]  # fmt: skip
+
+
+def overflow() -> ImagemillError:
+    """Return what is said of a picture that holds no numbers."""
+    return ProviderError(
+        "The picture is not a number anywhere it should be: half precision overflows.",
+        remedy="Configure madebyollin's sdxl-vae-fp16-fix as the VAE, or dtype bfloat16.",
+    )
+
+
+def _clock(done: "torch.Tensor") -> float:
+    """Return the time once a GPU has really got so far: calls come back before their work is done."""
+    import torch
+
+    if done.is_cuda:
+        torch.cuda.synchronize(done.device)
+    return time.perf_counter()
 
 
 def _drawer(bench: Bench) -> "Drawer":
@@ -100,7 +119,7 @@ def _latents(
         return kept
 
     drawn = pipe(
-        **words, **_guides(places),
+        **words, **_guides(places, mode=drawer.union_mode(group.control)),
         width=places[0].width_px, height=places[0].height_px,
         num_inference_steps=group.steps, guidance_scale=group.guidance,
         # On the CPU, so that a seed is the same picture on every machine's GPU but for rounding;
@@ -109,39 +128,68 @@ def _latents(
         callback_on_step_end=after_step, output_type="latent", return_dict=False,
     )  # fmt: skip
     if bench.stopped():
-        raise RunStopped("Nobody waited for this image any more.", remedy="Ask for it again.")
+        raise RunStopped("Stopped: nobody waits for it any more.", remedy="Ask for it again.")
     latents: torch.Tensor = drawn[0]
     return latents
 
 
-def _guides(places: Sequence[Frame]) -> dict[str, Any]:
-    """Return what is shown to the model besides words, by the names its pipeline uses."""
+def _guides(places: Sequence[Frame], *, mode: int | None) -> dict[str, Any]:
+    """Return what is shown to the model besides words, by the names its pipeline uses.
+
+    Args:
+        places: One group's.
+        mode: What a union ControlNet is told; None for another.
+    """
     group = places[0].group
     maps, starts = [each.control for each in places], [each.start for each in places]
     guides: dict[str, Any] = {}
     if group.strength is not None:
         guides.update(image=starts, strength=group.strength)
-    if group.control != "none":
+    if group.control != "none" and mode is not None:
+        guides.update(control_image=[maps], control_mode=[mode])
+        guides.update(controlnet_conditioning_scale=group.control_scale)
+    elif group.control != "none":
         name = "control_image" if group.strength is not None else "image"
         guides.update({name: maps, "controlnet_conditioning_scale": group.control_scale})
     return guides
 
 
-def _decoded(
-    drawer: "Drawer", latents: "torch.Tensor", *, tiled: bool
-) -> NDArray[np.uint8]:  # fmt: skip
-    """Return H x W x 3. One image a call: a whole bucket at once is the peak of all memory."""
+@contextmanager
+def _decoding(vae: Any, latents: "torch.Tensor", *, tiled: bool) -> Iterator[None]:  # noqa: ANN401
+    """Make the VAE ready: in float32 where half precision overflows, in tiles where asked for.
+
+    The rule for float32 is diffusers' own. Tiles are half as wide as the picture: those a VAE comes
+    with are as large as SDXL's usual picture, so that they would change nothing.
+    """
     import torch
 
-    vae = drawer.vae
-    vae.use_tiling = tiled
-    scaled = (latents / vae.config.scaling_factor).to(vae.dtype)
+    dtype, was = vae.dtype, (vae.tile_latent_min_size, vae.tile_sample_min_size)
+    if dtype == torch.float16 and vae.config.force_upcast:
+        vae.to(torch.float32)  # and back: exact, so that the next picture has the same weights
+    if tiled:
+        side = max(2, -(-max(latents.shape[-2:]) // 2))
+        vae.use_tiling = True
+        vae.tile_latent_min_size = side
+        vae.tile_sample_min_size = side * 2 ** (len(vae.config.block_out_channels) - 1)
+    try:
+        yield
+    finally:
+        vae.to(dtype)
+        vae.use_tiling = False  # it would tile the encoding of the next reference image too
+        vae.tile_latent_min_size, vae.tile_sample_min_size = was
+
+
+def _decoded(vae: Any, latents: "torch.Tensor") -> NDArray[np.uint8] | None:  # noqa: ANN401
+    """Return H x W x 3, or None where numbers overflowed.
+
+    One image a call: a whole bucket at once is the peak of all memory.
+    """
+    import torch
+
+    scaled = latents.to(vae.dtype) / vae.config.scaling_factor
     picture = vae.decode(scaled, return_dict=False)[0][0].float()
     if not bool(torch.isfinite(picture).all()):
-        raise ProviderError(
-            "The picture is not a number anywhere it should be: the VAE overflows in half precision.",
-            remedy="Configure madebyollin's sdxl-vae-fp16-fix as the VAE, or dtype bfloat16.",
-        )
+        return None
     scaled_up = (picture / 2 + 0.5).clamp(0, 1) * 255
     pixels: NDArray[np.uint8] = scaled_up.round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
     return pixels

@@ -37,7 +37,7 @@ class HostCopies:
     def keep(self, name: str, modules: dict[str, Any]) -> bool:
         """Copy a checkpoint's modules if there is room; tell whether there was."""
         size = sum(
-            tensor.numel() * tensor.element_size()
+            self._taken(tensor.numel() * tensor.element_size())
             for module in modules.values()
             for tensor in module.state_dict().values()
         )
@@ -50,6 +50,10 @@ class HostCopies:
         }
         return True
 
+    def _taken(self, size_bytes: int) -> int:
+        # torch rounds each page-locked block up to a power of two (CachingHostAllocator, torch 2.13).
+        return 1 << (size_bytes - 1).bit_length() if self._pin and size_bytes else size_bytes
+
     def _copy(self, tensor: Any) -> Any:  # noqa: ANN401 - a torch tensor
         import torch
 
@@ -57,15 +61,13 @@ class HostCopies:
         return copy.copy_(tensor)
 
 
-def overwrite(modules: dict[str, Any], source: Source) -> None:
-    """Copy tensors into live modules, part by part; their addresses stay.
+def pairs_of(modules: dict[str, Any], source: Source) -> list[tuple[Any, Any]]:
+    """Return each live tensor with the one that is to overwrite it.
 
     Raises:
-        ProviderMisconfigured: the checkpoints differ in a name or a shape; nothing was overwritten.
+        ProviderMisconfigured: the checkpoints differ in a name or a shape.
     """
-    import torch
-
-    pairs = []
+    pairs: list[tuple[Any, Any]] = []
     for part, module in modules.items():
         target, wanted = module.state_dict(), source[part]
         if {k: v.shape for k, v in target.items()} != {k: v.shape for k, v in wanted.items()}:
@@ -74,6 +76,13 @@ def overwrite(modules: dict[str, Any], source: Source) -> None:
                 remedy='Set swap to "reload".',
             )
         pairs += [(target[name], wanted[name]) for name in target]
+    return pairs
+
+
+def overwrite(pairs: list[tuple[Any, Any]]) -> None:
+    """Copy tensors into live ones; their addresses stay. What they were is gone after the first."""
+    import torch
+
     with torch.no_grad():
         for here, there in pairs:
             here.copy_(there, non_blocking=True)

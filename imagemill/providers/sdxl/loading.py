@@ -1,11 +1,12 @@
 """From files to modules: checkpoints, the VAE, ControlNets. Never the network, never a pickle."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from imagemill.errors import ProviderMisconfigured
+from imagemill.providers.sdxl.files import variant_of
 from imagemill.providers.sdxl.options import SdxlOptions
 
 
@@ -107,7 +108,7 @@ def load_vae(options: SdxlOptions, place: Place) -> Any:  # noqa: ANN401 - Autoe
     with _told(f"The VAE {options.vae}"):
         if options.vae.is_dir():
             vae = AutoencoderKL.from_pretrained(
-                str(options.vae), dtype=place.dtype, local_files_only=True
+                str(options.vae), dtype=place.dtype, **_local(options.vae, "VAE")
             )
         else:
             vae = AutoencoderKL.from_single_file(
@@ -121,6 +122,7 @@ def load_control(file: Path, unet: Any, place: Place) -> Any:  # noqa: ANN401 - 
     """Return a ControlNet on the device: a diffusers folder, or one file in diffusers' layout."""
     import json
 
+    import torch
     from diffusers import ControlNetModel, ControlNetUnionModel
     from safetensors.torch import load_file
 
@@ -128,11 +130,18 @@ def load_control(file: Path, unet: Any, place: Place) -> Any:  # noqa: ANN401 - 
         if file.is_dir():
             kind = json.loads((file / "config.json").read_text("utf-8")).get("_class_name", "")
             one: Any = ControlNetUnionModel if "Union" in kind else ControlNetModel
-            made = one.from_pretrained(str(file), dtype=place.dtype, local_files_only=True)
+            made = one.from_pretrained(str(file), dtype=place.dtype, **_local(file, "ControlNet"))
         else:
-            made = ControlNetModel.from_unet(unet, load_weights_from_unet=False)
-            made.load_state_dict(load_file(str(file)))
+            with torch.device("meta"):  # 1.25 G random numbers would only be thrown away
+                made = ControlNetModel.from_unet(unet, load_weights_from_unet=False)
+            made.load_state_dict(load_file(str(file)), assign=True)
     return on_device(made, place)
+
+
+def _local(folder: Path, what: str) -> dict[str, Any]:
+    """Return how `from_pretrained` reads the file that `files` looked at, and no other."""
+    variant = variant_of(folder, what=what)
+    return {"local_files_only": True, "use_safetensors": True, "variant": variant}
 
 
 def on_device(module: Any, place: Place) -> Any:  # noqa: ANN401 - a torch module
@@ -154,14 +163,10 @@ def _told(what: str) -> Iterator[None]:
 
     try:
         yield
-    except torch.OutOfMemoryError:
+    except (torch.OutOfMemoryError, ProviderMisconfigured):
         raise
     except Exception as error:  # diffusers raises what the broken part leads to
         raise ProviderMisconfigured(
             f"{what} does not load ({type(error).__name__}).",
             remedy="Check that it is the file it should be; download it again.",
         ) from error
-
-
-Loader = Callable[[str], dict[str, Any]]
-"""Returns a checkpoint's components on the CPU, by its name."""

@@ -53,7 +53,8 @@ class SdxlOptions(BaseModel):
         bucket: Most images in one call, one of 1, 2, 4, 8.
         vram_cap_gb: The engine behaves as on a card of this size; None uses the whole card.
         compile: Compile the UNet's blocks; the first call of each shape takes a minute.
-        linger_s: A bucket that is not full waits at most this long for more while the GPU is idle.
+        linger_s: A bucket that is not full waits at most this long for more while the GPU is idle,
+            and a change of checkpoint for more images of the resident one.
         max_wait_s: An image that waited longer than this is drawn next, whatever is resident.
         keep_alive_s: Weights leave GPU memory after so long without work; 0 keeps them.
         native_px: Side of the square the checkpoints were trained on, which is size 1K.

@@ -57,8 +57,9 @@ def _fitted(data: bytes, size_px: tuple[int, int]) -> Image.Image:
     """Return the picture in RGB, cropped about its middle to the shape asked for."""
     try:
         with Image.open(io.BytesIO(data)) as opened:
-            return ImageOps.fit(opened.convert("RGB"), size_px, Image.Resampling.LANCZOS)
-    except (OSError, ValueError) as error:
+            upright = ImageOps.exif_transpose(opened).convert("RGB")
+            return ImageOps.fit(upright, size_px, Image.Resampling.LANCZOS)
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise RequestError(
             "The reference image is damaged.", remedy="Give a whole PNG, JPEG or WebP picture."
         ) from error

@@ -89,6 +89,8 @@ class SdxlProvider:
             check_part(options.vae, what="VAE")
         for kind, file in options.controls.items():
             check_part(file, what=f"{kind} ControlNet")
+        if options.depth_model is not None:
+            check_part(options.depth_model, what="depth model")
         tokenizers(options.config)
         place_of(options)
 
@@ -179,9 +181,15 @@ class SdxlProvider:
                 "A strength was given and no reference image to start from.",
                 remedy="Give a reference image, or leave the strength out.",
             )
+        steps = wish.steps or checkpoint.steps
+        if strength is not None and int(steps * strength) < 1:
+            raise UnsupportedRequest(
+                f"Of {steps} steps a strength of {strength} leaves none.",
+                remedy="Raise the steps or the strength.",
+            )
         scale = options.control_scale if wish.control_scale is None else wish.control_scale
         return Diffusion(
-            steps=wish.steps or checkpoint.steps,
+            steps=steps,
             guidance=checkpoint.guidance if wish.guidance is None else wish.guidance,
             sampler=wish.sampler or checkpoint.sampler,
             control=control, control_scale=scale if control != "none" else 1.0,
@@ -218,6 +226,8 @@ class SdxlProvider:
             files["vae"] = options.vae
         if (net := options.control_file(how.control)) is not None:
             files["control"] = net
+        if how.control == "depth" and options.depth_model is not None:
+            files["depth"] = options.depth_model
         for lora in how.loras:
             if lora.name not in options.loras:
                 known = ", ".join(options.loras) or "none"
@@ -225,6 +235,7 @@ class SdxlProvider:
                     f"There is no LoRA {lora.name[:60]!r}.", remedy=f"Configured: {known}."
                 )
             files[f"lora:{lora.name}"] = options.loras[lora.name]
+            check_part(options.loras[lora.name], what=f"LoRA {lora.name}")
         return files
 
 

@@ -1,5 +1,6 @@
 """One image that was asked of the engine: where it is, who is told, and how failures are told."""
 
+import copy
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, InvalidStateError
@@ -37,21 +38,29 @@ def fail(tickets: Sequence[Ticket], error: BaseException) -> None:
     told = bare(told)
     for ticket in tickets:
         with suppress(InvalidStateError):  # nobody waits for it any more
-            ticket.future.set_exception(told)
+            # A copy each: whoever raises it hangs his own stack on it.
+            ticket.future.set_exception(copy.copy(told))
 
 
 def bare(error: BaseException) -> BaseException:
     """Return the error without stacks, its causes' too: a stack holds the tensors of its frames."""
-    each: BaseException | None = error
-    while each is not None:
-        each.__traceback__ = None
-        each = each.__cause__ or each.__context__
+    todo: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while todo:
+        if (each := todo.pop()) is not None and id(each) not in seen:
+            seen.add(id(each))
+            each.__traceback__ = None
+            todo += [each.__cause__, each.__context__]
     return error
 
 
 def seed_of(request: ImageRequest) -> int:
-    """Return the seed that was asked for, or one that follows from the request's key.
+    """Return the seed that was asked for, or one that follows from the request.
 
-    The same request is the same picture again, and another sample of it is another one.
+    The same request is the same picture again, and another sample of it is another one. How it is
+    drawn does not count: alone or in a batch, with more steps or another LoRA, the noise is the same.
     """
-    return int(request.key[:8], 16) % 2**31 if request.seed is None else request.seed
+    if request.seed is not None:
+        return request.seed
+    asked = request.model_copy(update={"diffusion": None})
+    return int(asked.key[:8], 16) % 2**31

@@ -13,9 +13,10 @@ from collections import OrderedDict
 from typing import Any
 
 from imagemill.diffusion import Control
+from imagemill.errors import ProviderMisconfigured
 from imagemill.providers.sdxl.buckets import Group
 from imagemill.providers.sdxl.drawer import OWN, Drawer
-from imagemill.providers.sdxl.host_copies import HostCopies, overwrite
+from imagemill.providers.sdxl.host_copies import HostCopies, overwrite, pairs_of
 from imagemill.providers.sdxl.loading import (
     Place,
     load_checkpoint,
@@ -26,7 +27,9 @@ from imagemill.providers.sdxl.loading import (
 from imagemill.providers.sdxl.options import SdxlOptions
 from imagemill.providers.sdxl.tally import Tally
 
-COMPILED = "compile_repeated_blocks"
+SHAPES = 256
+"""Most shapes that may be compiled of one block: buckets x sizes x ratios x widths of the UNet. torch's
+own limit of 8 would end a batch of many ratios with an error."""
 
 
 class Weights:
@@ -102,7 +105,7 @@ class Weights:
         for part in OWN if self._vae is not None else (*OWN, "vae"):
             parts[part] = on_device(parts[part], self._place)
         if self._options.compile:
-            getattr(parts["unet"], COMPILED)(fullgraph=True)
+            _compiled(parts["unet"])
         drawer = Drawer(name, parts, self._controls, dict(self._options.loras))
         self._here[name] = drawer
         self._tally.loaded(name, seconds=time.perf_counter() - began)
@@ -119,15 +122,21 @@ class Weights:
             source = {part: dict(parts[part].state_dict()) for part in OWN}
             self._copies.keep(new, {part: parts[part] for part in OWN})
             self._tally.loaded(new, seconds=0.0)
+        pairs = pairs_of(drawer.modules(), source)
         # Half overwritten it would be nobody's checkpoint: it is listed again when it is whole.
         del self._here[old]
-        overwrite(drawer.modules(), source)
+        overwrite(pairs)
         self._here[new] = drawer
         drawer.renamed(new)
         self._tally.swapped(seconds=time.perf_counter() - began)
         return drawer
 
     def _from_file(self, name: str) -> dict[str, Any]:
+        if name not in self._options.checkpoints:
+            raise ProviderMisconfigured(
+                f"This worker has no checkpoint {name!r}.",
+                remedy="Give all workers the same files.",
+            )
         return load_checkpoint(self._options, name, vae=self._vae, dtype=self._place.dtype)
 
     def _release(self, name: str) -> None:
@@ -146,9 +155,14 @@ class Weights:
             )  # fmt: skip
 
     def _control(self, drawer: Drawer, kind: Control) -> None:
-        file = self._options.control_file(kind)
-        if file is None or kind in self._controls:
+        if kind == "none" or kind in self._controls:
             return
+        file = self._options.control_file(kind)
+        if file is None:
+            raise ProviderMisconfigured(
+                f"This worker has no ControlNet for {kind}.",
+                remedy="Give all workers the same files.",
+            )
         same = next((k for k in self._controls if self._options.control_file(k) == file), None)  # type: ignore[arg-type]
         began = time.perf_counter()
         made = (
@@ -156,6 +170,17 @@ class Weights:
         )
         self._controls[kind] = made
         self._tally.control_loaded(seconds=time.perf_counter() - began)
+
+
+def _compiled(unet: Any) -> None:  # noqa: ANN401 - a UNet
+    """Compile a UNet's blocks, one program for each shape.
+
+    Not `dynamic`: which program draws a shape would depend on what was drawn before it.
+    """
+    import torch
+
+    torch._dynamo.config.recompile_limit = SHAPES  # noqa: SLF001 - torch names it so in its manual
+    unet.compile_repeated_blocks(fullgraph=True, dynamic=False)
 
 
 def _emptied(place: Place) -> None:
