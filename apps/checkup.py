@@ -3,31 +3,20 @@
 import asyncio
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
 
-from apps.flow_runs import waiting_for_a_worker
+from apps.finding import Finding, guarded
+from apps.flow_runs import GPU_POOL, waiting_for_a_worker
+from apps.gpu_checkup import sdxl_findings
 from apps.leftovers import find_leftovers
 from apps.prefect_server import running_prefect
 from apps.services.lifecycle import status
 from blocks.segmenters import u2netp_installed
 from blocks.settings import Settings
-from imagemill.errors import ImagemillError
 from imagemill.ledger import open_ledger
 from imagemill.prompt import shelf
 from imagemill.spool import Spool
 
 LOW_DISK_BYTES = 2_000_000_000
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing looked at: `ok`, a `note`, or `bad`, with what to do."""
-
-    level: Literal["ok", "note", "bad"]
-    what: str
-    found: str
-    remedy: str = ""
 
 
 def checkup(settings: Settings) -> list[Finding]:
@@ -40,20 +29,14 @@ def checkup(settings: Settings) -> list[Finding]:
         ("gemini key", _key),
         ("cut-outs", _cut_outs),
     ]
-    findings = [_guarded(name, check, settings) for name, check in checks] + _services(settings)
+    findings = [guarded(name, check, settings) for name, check in checks]
+    findings += [*sdxl_findings(settings), *_services(settings)]
     if any(finding.level == "bad" and finding.what == "ledger" for finding in findings):
         return findings
-    more = [_guarded("left behind", _left_behind, settings)]
+    more = [guarded("left behind", _left_behind, settings)]
     if url := running_prefect(settings):
-        more.append(_guarded("deployments", lambda _: _deployments(url), settings))
+        more.append(guarded("deployments", lambda _: _deployments(url), settings))
     return [*findings, *more]
-
-
-def _guarded(what: str, check: Callable[[Settings], Finding], settings: Settings) -> Finding:
-    try:
-        return check(settings)
-    except ImagemillError as error:
-        return Finding("bad", what, error.message, error.remedy)
 
 
 def _home(settings: Settings) -> Finding:
@@ -120,10 +103,17 @@ def _services(settings: Settings) -> list[Finding]:
 
 def _deployments(url: str) -> Finding:
     waiting = asyncio.run(waiting_for_a_worker(url))
-    if not waiting:
-        return Finding("ok", "deployments", "no run waits for a worker")
-    found = f"{_some(waiting, 'run')} of a deployment waiting for a worker"
-    return Finding("note", "deployments", found, "`imagemill up` runs one; keep it running.")
+    for_gpu = asyncio.run(waiting_for_a_worker(url, GPU_POOL))
+    if waiting:
+        found = f"{_some(waiting, 'run')} of a deployment waiting for a worker"
+        return Finding("note", "deployments", found, "`imagemill up` runs one; keep it running.")
+    if for_gpu:
+        found = f"{_some(for_gpu, 'run')} of a deployment waiting for a GPU worker"
+        remedy = (
+            "They wait for a GPU that is busy, or for `imagemill up --gpu`, which runs workers."
+        )
+        return Finding("note", "deployments", found, remedy)
+    return Finding("ok", "deployments", "no run waits for a worker")
 
 
 def _left_behind(settings: Settings) -> Finding:

@@ -6,14 +6,14 @@ from uuid import UUID
 from apps.prefect_server import speaking_to
 from imagemill.errors import ServiceError
 
-WORK_POOL = "mill"
+WORK_POOL, GPU_POOL = "mill", "gpu"
 LATE = timedelta(seconds=15)
 """A worker asks for work every 10 s (Prefect 3.8, `worker_query_seconds`): whoever waits longer
 waits for a worker."""
 
 
-async def waiting_for_a_worker(url: str) -> int:
-    """Count deployments' runs on the server at `url` that are due and that nobody takes.
+async def waiting_for_a_worker(url: str, pool: str = WORK_POOL) -> int:
+    """Count deployments' runs of a pool on the server at `url` that are due and that nobody takes.
 
     Raises:
         ServiceError: The Prefect server does not answer.
@@ -34,13 +34,13 @@ async def waiting_for_a_worker(url: str) -> int:
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
         expected_start_time=FlowRunFilterExpectedStartTime(before_=datetime.now(UTC) - LATE),
     )
-    pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[WORK_POOL]))
+    of_pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[pool]))
     try:
         with speaking_to(url):
             async with get_client() as client:
                 return len(
                     await client.read_flow_runs(
-                        flow_run_filter=due, work_pool_filter=pool, limit=200
+                        flow_run_filter=due, work_pool_filter=of_pool, limit=200
                     )
                 )
     except httpx.HTTPError as error:

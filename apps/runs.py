@@ -84,6 +84,17 @@ class LocalRuns:
 
         return self._run(route_text, fields)
 
+    def warm(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Have a small batch made by the warm lane, and return its result as a dict.
+
+        Raises:
+            ImagemillError: it cannot be made as asked, or no lane runs.
+        """
+        from flows.sdxl import asked_batch
+        from flows.warm import asked_warm
+
+        return asyncio.run(asked_warm(asked_batch(**fields))).to_json()
+
     def resume(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Go on with an earlier run and return the result of the whole batch.
 
@@ -103,6 +114,13 @@ class LocalRuns:
         with _listening(self._listener), tags("imagemill"):
             result: dict[str, Any] = asyncio.run(_gently(flow, fields, say=self._say))
         return result
+
+
+def serve_warm_lane() -> None:
+    """Draw what the warm lane is asked for, in this process, until it is stopped."""
+    from flows.warm import serve
+
+    serve()
 
 
 async def _gently(

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from prefect.blocks.core import Block
 from pydantic import Field, SecretStr
 
+from blocks.local_sdxl import LocalSDXL
 from blocks.saved import no_such_block, saved_block
 from blocks.settings import Settings
 from imagemill.providers import split_name
@@ -135,7 +136,9 @@ class Sketch(Block):
         return cls()
 
 
-PROVIDER_BLOCKS: dict[str, type[Gemini] | type[Sketch]] = {"gemini": Gemini, "sketch": Sketch}
+PROVIDER_BLOCKS: dict[str, type[Gemini | LocalSDXL | Sketch]] = {
+    "gemini": Gemini, "sdxl": LocalSDXL, "sketch": Sketch,
+}  # fmt: skip
 
 
 async def gemini_block(name: str, settings: Settings) -> Gemini:

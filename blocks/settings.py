@@ -47,6 +47,11 @@ def shared_weights() -> Path:
     return Path(sys.prefix) / "share" / "imagemill" / WEIGHTS
 
 
+def shared_sdxl_config() -> Path:
+    """Return where `make setup-gpu` puts SDXL's config folder: beside the libraries that read it."""
+    return Path(sys.prefix) / "share" / "imagemill" / "sdxl"
+
+
 class Settings(BaseSettings):
     """Every variable imagemill reads, all optional. See docs/configuration.md.
 
@@ -59,6 +64,8 @@ class Settings(BaseSettings):
             in USD per million tokens, needed unless it runs on this machine or its network.
         u2netp_file: Weights of the segmenter; by default `models/u2netp.onnx` in `home`, else those of
             `make setup-cutout`.
+        sdxl_models: A models folder for local SDXL, as ComfyUI keeps it; `sdxl_config` its component
+            configs and tokenizers, by default those of `make setup-gpu`; `sdxl_device` auto, cpu, cuda:0.
         gateway_url: Address of the re-signing route that artifacts in the Prefect UI use.
     """
 
@@ -88,6 +95,9 @@ class Settings(BaseSettings):
     words_input_usd_per_million: Decimal | None = None
     words_output_usd_per_million: Decimal | None = None
     u2netp_file: Path | None = None
+    sdxl_models: str = ""
+    sdxl_config: Path | None = None
+    sdxl_device: str = "auto"
     google_api_key: SecretStr = Field(default=SecretStr(""), validation_alias="GOOGLE_API_KEY")
     gemini_api_key: SecretStr = Field(default=SecretStr(""), validation_alias="GEMINI_API_KEY")
     google_gemini_base_url: str = Field(default="", validation_alias="GOOGLE_GEMINI_BASE_URL")
@@ -102,6 +112,11 @@ class Settings(BaseSettings):
         """Where the weights of u2netp lie, if they do: named, in the home, or with this Python."""
         own = self.u2netp_file or self.home / "models" / WEIGHTS
         return own if self.u2netp_file or own.is_file() else shared_weights()
+
+    @property
+    def sdxl_config_folder(self) -> Path:
+        """Where SDXL's component configs and tokenizers lie: named, or with this Python."""
+        return self.sdxl_config or shared_sdxl_config()
 
     @property
     def ledger_url(self) -> str:

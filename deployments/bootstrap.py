@@ -30,7 +30,14 @@ from prefect.workers.utilities import get_default_base_job_template_for_infrastr
 import blocks
 from blocks.settings import Settings
 
-WORK_POOL = "mill"
+WORK_POOL, GPU_POOL = "mill", "gpu"
+# No limit on `gpu` either: each of its workers runs one at a time (`--limit 1`), so a second GPU is
+# a second worker, and nobody counts GPUs in two places. Which GPU a worker has is its own variable
+# CUDA_VISIBLE_DEVICES, which its runs inherit: set in the pool's template it would win over that.
+POOLS = {
+    WORK_POOL: "Whatever asks hosted models: any number of runs at once, on any machine.",
+    GPU_POOL: "Local SDXL: one worker is one GPU and draws one run at a time (imagemill up --gpu).",
+}
 # A parent waits for its shards, so both must never share one limit: the pool has none (a pool limit
 # counts parents and shards alike and was seen to deadlock), and parents queue one at a time.
 QUEUE_LIMITS: dict[str, int | None] = {"parents": 1, "shards": None}
@@ -43,13 +50,15 @@ ZOMBIES = "imagemill: give up runs without a heartbeat"
 ZOMBIE_AFTER = timedelta(seconds=75)
 
 
-async def create_work_pool(client: PrefectClient) -> None:
-    """Create the process pool `mill` and its queues; existing ones stay as they are."""
-    template = await get_default_base_job_template_for_infrastructure_type("process")
-    with suppress(ObjectAlreadyExists):
-        await client.create_work_pool(
-            WorkPoolCreate(name=WORK_POOL, type="process", base_job_template=template or {})
+async def create_work_pools(client: PrefectClient) -> None:
+    """Create the process pools and the queues of `mill`; existing ones stay as they are."""
+    template = await get_default_base_job_template_for_infrastructure_type("process") or {}
+    for name, description in POOLS.items():
+        pool = WorkPoolCreate(
+            name=name, description=description, type="process", base_job_template=template
         )
+        with suppress(ObjectAlreadyExists):
+            await client.create_work_pool(pool)
     for name, limit in QUEUE_LIMITS.items():
         with suppress(ObjectAlreadyExists):
             await client.create_work_queue(
@@ -127,7 +136,7 @@ async def create_automation(client: PrefectClient) -> None:
 async def create_objects() -> None:
     """Create everything that is missing."""
     async with get_client() as client:
-        await create_work_pool(client)
+        await create_work_pools(client)
         await create_limits(client)
         await create_automation(client)
         await register_blocks(client)

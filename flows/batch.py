@@ -33,6 +33,7 @@ from flows.rows_form import DiffusionSettings, Prompts
 from imagemill.planning import checked_batch
 from imagemill.request import BatchRequest, BatchResult
 from tasks.announcing import announce
+from tasks.gpu import gpu_shown
 from tasks.images import draw_images
 from tasks.limits import provider_places
 from tasks.naming import batch_run_name, deployment_name, run_id
@@ -130,11 +131,17 @@ async def generate_images_batch(
 
 async def made(batch: BatchRequest, opening: Opening) -> BatchResult:
     """Make a batch, from the first request to the webhook; how it went is in the result."""
+    async with gentle_stop():
+        return await made_here(batch, opening)
+
+
+async def made_here(batch: BatchRequest, opening: Opening) -> BatchResult:
+    """Do what `made` does in a process that has its own way to end, and may have other runs."""
     async with (
-        gentle_stop(),
         open_workshop(batch, opening) as shop,
         provider_places(shop),
         progress_shown(shop),
+        gpu_shown(shop),
     ):
         await draw_images(shop)
         result = await publish(shop.run.id)

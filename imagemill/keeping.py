@@ -137,7 +137,11 @@ def previewed(shop: Workshop, paid: Reused, path: Path) -> str | None:
 
 def handed_out(shop: Workshop, index: int, paid: Reused, path: Path) -> Path:
     """Return where the asker finds the file: in the output folder under a readable name, if any."""
+    return handed_out_file(shop, index, paid.artifact.digest, path)
+
+
+def handed_out_file(shop: Workshop, index: int, digest: str, path: Path) -> Path:
+    """Do what `handed_out` does for a file that is known by its digest."""
     if shop.output_dir is None:
         return path
-    name = f"{index + 1:04}-{paid.artifact.digest[:12]}{path.suffix}"
-    return hand_out(path, shop.output_dir, name)
+    return hand_out(path, shop.output_dir, f"{index + 1:04}-{digest[:12]}{path.suffix}")

@@ -56,6 +56,8 @@ def test_only_settings_modules_read_the_environment():
         ("imagemill.store.s3", "boto3"),
         ("imagemill.transparency_rembg", "rembg"),
         ("imagemill.transparency_u2net", "onnxruntime"),
+        ("imagemill.providers.sdxl.prompting", "torch"),
+        ("imagemill.providers.sdxl.prompting", "transformers"),
     ],
 )
 def test_heavy_libraries_are_imported_late(module, heavy):

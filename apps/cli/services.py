@@ -13,6 +13,7 @@ from rich.table import Table
 
 from apps.cli.screen import OTHER_TROUBLE, busy, say, screen
 from apps.services.addresses import Services
+from apps.services.gpus import GpuPlan, plan_gpus
 from apps.services.lifecycle import down as stop_services
 from apps.services.lifecycle import status as service_rows
 from apps.services.ports import PortPlan
@@ -21,7 +22,7 @@ from apps.services.supervisor import up_detached
 from blocks.settings import Settings
 
 if TYPE_CHECKING:
-    from apps.checkup import Finding
+    from apps.finding import Finding
 
 Port = Annotated[int | None, typer.Option(min=1, max=65_535, help="Instead of the usual one.")]
 AsJson = Annotated[bool, typer.Option("--json", help="For programs, to standard output.")]
@@ -37,28 +38,47 @@ def up(
     prefect_port: Port = None,
     s3_port: Port = None,
     gateway_port: Port = None,
+    gpu: Annotated[
+        bool, typer.Option("--gpu", help="Also a worker for each GPU, and the warm lane.")
+    ] = False,
+    warm_lane: Annotated[
+        str,
+        typer.Option(help="GPU that is the warm lane's alone (nvidia-smi's number), or none."),
+    ] = "",
 ) -> None:
     """Start Prefect, object store, gateway and a worker, and put the deployments up.
 
     Stays in the foreground and stops everything on Ctrl-C; with --detach it leaves them running
-    until `imagemill down`.
+    until `imagemill down`. With --gpu it adds local SDXL (docs/sdxl.md) to what runs: one worker for
+    each GPU that nvidia-smi and CUDA_VISIBLE_DEVICES show, and the warm lane for single images,
+    which shares the first GPU unless --warm-lane says otherwise.
     """
     plan = PortPlan(
         prefect=prefect_port, object_store=s3_port, gateway=gateway_port, any_port=any_port
     )
     settings = Settings()
+    gpus = plan_gpus(settings, warm_lane=warm_lane) if gpu or warm_lane else GpuPlan()
+
+    def ready(services: Services) -> None:
+        screen.print(_addresses(services, gpus, stop="imagemill down" if detach else "Ctrl-C"))
+        if gpus.workers:
+            _say_what_sdxl_lacks(settings, services)
+
     with busy("Starting …") as note:
         if detach:
-            services = up_detached(settings, say=say, progress=note, ports=plan)
-            screen.print(_addresses(services, stop="imagemill down"))
+            ready(up_detached(settings, say=say, progress=note, ports=plan, gpus=gpus))
             return
-        run_services(
-            settings, say=say, progress=note, ports=plan,
-            on_ready=lambda found: screen.print(_addresses(found, stop="Ctrl-C")),
-        )  # fmt: skip
+        run_services(settings, say=say, progress=note, ports=plan, gpus=gpus, on_ready=ready)
 
 
-def _addresses(services: Services, *, stop: str) -> Panel:
+def _say_what_sdxl_lacks(settings: Settings, services: Services) -> None:
+    from apps.gpu_checkup import sdxl_lacks
+
+    if lack := sdxl_lacks(settings, services.prefect_url):
+        say(f"{lack.message} {lack.remedy}")
+
+
+def _addresses(services: Services, gpus: GpuPlan, *, stop: str) -> Panel:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
@@ -68,6 +88,10 @@ def _addresses(services: Services, *, stop: str) -> Panel:
     )
     table.add_row("object store", f"{services.object_store_url} (bucket {services.bucket or '-'})")
     table.add_row("gateway", services.gateway_url)
+    for one in gpus.workers:
+        table.add_row(f"GPU worker {one.number}", escape(one.name))
+    if gpus.lane:
+        table.add_row("warm lane", escape(f"GPU {gpus.lane.number}, {gpus.lane.name}"))
     table.add_row("home", escape(str(services.home)))
     table.add_row("stop", stop)
     return Panel(table, title="[bold]imagemill is up", border_style="green", expand=False)

@@ -78,12 +78,12 @@ class External:
 
     def covers(self, name: Name) -> bool:
         """Whether a service is not imagemill's to start."""
-        return {
+        configured: dict[Name, bool] = {
             "prefect": bool(self.prefect_url),
             "object_store": not self.own_object_store,
             "gateway": bool(self.gateway_url),
-            "worker": False,
-        }[name]
+        }
+        return configured.get(name, False)
 
 
 def find_external(start: Start) -> External:

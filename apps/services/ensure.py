@@ -6,6 +6,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Literal
 
 from filelock import FileLock, Timeout
@@ -19,13 +20,22 @@ from apps.services.addresses import (
     recorded_url,
 )
 from apps.services.gateway_process import start_gateway
+from apps.services.gpus import Gpu
 from apps.services.launching import Start, await_record, quiet
 from apps.services.ports import PortPlan
 from apps.services.prefect_server import start_prefect
 from apps.services.preparation import is_prepared, prepare
 from apps.services.processes import Progress, Say, find, stop
-from apps.services.records import LABELS, Name, ServiceRecord, alive, forget_record, load_records
-from apps.services.worker import start_worker
+from apps.services.records import (
+    Name,
+    ServiceRecord,
+    alive,
+    forget_record,
+    in_order,
+    label,
+    load_records,
+)
+from apps.services.worker import start_gpu_worker, start_warm_lane, start_worker
 from blocks.settings import Settings
 from imagemill.errors import ServiceError
 
@@ -80,9 +90,9 @@ def ensure(
     if "prefect" in want and external.prefect_url:
         check_external_prefect(start, external)
     preparation = preparation if "prefect" in want else "none"
-    mine = [name for name in LABELS if name in want and not external.covers(name)]
+    mine = [name for name in in_order(want) if not external.covers(name)]
     records = load_records(start.home)
-    if _all_alive(records, mine) and _prepared(start, external, preparation):
+    if _all_well(start, records, mine) and _prepared(start, external, preparation):
         return locate(start, external, records, want)
     with services_lock(start):
         started = _start_missing(start, external, mine, preparation)
@@ -140,7 +150,8 @@ def _start_missing(
     todo = _Todo(start, external, missing, preparation)
     _side_by_side(start, [todo.object_store, todo.prefect])
     _side_by_side(start, [todo.gateway, todo.objects_and_worker])
-    return tuple(name for name in LABELS if name in missing)
+    _side_by_side(start, todo.on_gpus())
+    return tuple(in_order(missing))
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +185,14 @@ class _Todo:
         if "worker" in self.missing:
             _say_started(self.start, start_worker(self.start, self._environment()))
 
+    def on_gpus(self) -> list[Callable[[], None]]:
+        gpus = self.start.gpus.by_name()
+        return [partial(self._on_gpu, name, gpus[name]) for name in gpus if name in self.missing]
+
+    def _on_gpu(self, name: Name, gpu: Gpu) -> None:
+        begin = start_warm_lane if name == "warm_lane" else start_gpu_worker
+        _say_started(self.start, begin(self.start, self._environment(), gpu))
+
     def _environment(self) -> dict[str, str]:
         # A worker or gateway uses Prefect if it is there, whoever wanted it.
         records = load_records(self.start.home)
@@ -182,6 +201,8 @@ class _Todo:
 
 def _side_by_side(start: Start, lines: list[Callable[[], None]]) -> None:
     """Run all at once; the first failure (or Ctrl-C) ends the waiting of the others."""
+    if not lines:
+        return
     with ThreadPoolExecutor(len(lines)) as pool:
         pending: set[Future[None]] = {pool.submit(line) for line in lines}
         failure: BaseException | None = None
@@ -204,9 +225,12 @@ def _runs(start: Start, record: ServiceRecord | None) -> bool:
     """Whether a recorded service runs; one still in the making gets the time to come up."""
     if record is None:
         return False
-    if alive(record):
+    if not start.gpus.fits(record):
+        start.say(f"The {label(record.name)} is to have another GPU; restarting it.")
+        stop(record.identity)
+    elif alive(record):
         return True
-    if find(record.identity) is not None:
+    elif find(record.identity) is not None:
         age_s = (datetime.now(UTC) - record.started_at).total_seconds()
         patience_s = max(MUTE_S, start.deadline_s - age_s)
         try:
@@ -215,7 +239,7 @@ def _runs(start: Start, record: ServiceRecord | None) -> bool:
             if start.cancelled.is_set():
                 raise
             # It lives but does not answer: two on the same data would be worse.
-            start.say(f"The {LABELS[record.name]} does not answer; restarting it.")
+            start.say(f"The {label(record.name)} does not answer; restarting it.")
             stop(record.identity, grace_s=MUTE_S)
         else:
             return True
@@ -225,11 +249,14 @@ def _runs(start: Start, record: ServiceRecord | None) -> bool:
 
 def _say_started(start: Start, record: ServiceRecord) -> None:
     where = f" at {record.url.removesuffix('/api')}" if record.url else ""
-    start.say(f"Started the {LABELS[record.name]}{where} (log: {record.log_path})")
+    start.say(f"Started the {label(record.name)}{where} (log: {record.log_path})")
 
 
-def _all_alive(records: dict[Name, ServiceRecord], names: list[Name]) -> bool:
-    return all((found := records.get(name)) is not None and alive(found) for name in names)
+def _all_well(start: Start, records: dict[Name, ServiceRecord], names: list[Name]) -> bool:
+    return all(
+        (found := records.get(name)) is not None and start.gpus.fits(found) and alive(found)
+        for name in names
+    )
 
 
 def _prepared(start: Start, external: External, level: Preparation) -> bool:

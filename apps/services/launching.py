@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from apps.services.gpus import GpuPlan
 from apps.services.ports import PortPlan, choose_port, is_free, remember_port
 from apps.services.processes import Progress, Say, find, log_tail, marker, spawn, stop, strays
-from apps.services.records import LABELS, Name, ServiceRecord, alive, forget_record, save_record
+from apps.services.records import Name, ServiceRecord, alive, forget_record, label, save_record
 from apps.services.settings import inherited_environment
 from blocks.settings import Settings
 from imagemill.errors import ServiceError
@@ -36,6 +37,7 @@ class Start:
         ports: Which ports, and what to do when one is taken.
         cancelled: Set it to end all waiting.
         deadline_s: How long one service may take until it answers.
+        gpus: Who works on which GPU; nobody unless `up --gpu` asked for it.
         project_dir: The folder with prefect.yaml and the packages, where the worker runs.
     """
 
@@ -45,6 +47,7 @@ class Start:
     ports: PortPlan = field(default_factory=lambda: PortPlan(any_port=True))
     cancelled: threading.Event = field(default_factory=threading.Event)
     deadline_s: float = 120.0
+    gpus: GpuPlan = field(default_factory=GpuPlan)
     project_dir: Path = PROJECT_DIR
 
     @property
@@ -80,6 +83,7 @@ class Recipe:
         url: Where it will be; "" when it listens nowhere.
         health_url: What answers below 500 when it is well.
         ready: Replaces "is alive and answers" as the sign that it is up.
+        extras: What its record keeps besides.
     """
 
     command: Sequence[str]
@@ -88,6 +92,7 @@ class Recipe:
     url: str = ""
     health_url: str = ""
     ready: Callable[[], bool] | None = None
+    extras: dict[str, str] = field(default_factory=dict)
 
 
 def clear_leftovers(start: Start, name: Name) -> None:
@@ -104,7 +109,9 @@ def launch(start: Start, name: Name, recipe: Recipe) -> ServiceRecord:
     """
     log_path = start.log_path(name)
     identity = spawn(recipe.command, env=recipe.env, cwd=recipe.cwd, log_path=log_path)
-    record = ServiceRecord(name, recipe.url, identity, log_path, recipe.health_url)
+    record = ServiceRecord(
+        name, recipe.url, identity, log_path, recipe.health_url, extras=recipe.extras
+    )
     save_record(start.home, record)
     try:
         await_record(start, record, ready=recipe.ready)
@@ -129,15 +136,15 @@ def await_record(
         elapsed_s = time.monotonic() - began
         if find(record.identity) is None:
             raise Died(
-                f"The {LABELS[name]} ended while starting. Its last lines ({log_path}):\n"
+                f"The {label(name)} ended while starting. Its last lines ({log_path}):\n"
                 f"{log_tail(log_path)}\n",
                 remedy="Fix what it says, then try again.",
             )
         if start.cancelled.is_set():
-            raise ServiceError(f"Starting the {LABELS[name]} was interrupted.")
+            raise ServiceError(f"Starting the {label(name)} was interrupted.")
         if elapsed_s > start.deadline_s:
             raise ServiceError(
-                f"The {LABELS[name]} did not answer within {start.deadline_s:.0f} s. "
+                f"The {label(name)} did not answer within {start.deadline_s:.0f} s. "
                 f"Its last lines ({log_path}):\n{log_tail(log_path)}\n",
                 remedy="Try again when the machine is less busy, or read the log.",
             )

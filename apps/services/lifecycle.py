@@ -1,6 +1,8 @@
 """Stop the local services, and tell how they are."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -9,12 +11,15 @@ from apps.services.ensure import services_lock
 from apps.services.launching import Start, quiet
 from apps.services.processes import Progress, Say, find, memory_bytes, stop, strays
 from apps.services.records import (
-    LABELS,
+    CORE,
     STOP_ORDER,
     Name,
+    ServiceRecord,
     alive,
     forget_record,
     imagemill_version,
+    in_order,
+    label,
     load_records,
 )
 from apps.services.supervisor_record import find_supervisor
@@ -22,8 +27,8 @@ from blocks.settings import Settings
 from imagemill.errors import ServiceError
 
 State = Literal["running", "starting", "stale", "stopped", "external"]
-# The supervisor stops four services, each of which gets 15 s before it is killed.
-SUPERVISOR_GRACE_S = 90.0
+# The supervisor stops at most six in turn (all GPU workers are one), 15 s each before it kills.
+SUPERVISOR_GRACE_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +53,13 @@ class ServiceRow:
 
 
 def status(settings: Settings) -> list[ServiceRow]:
-    """Return one row per service, without starting or changing anything."""
+    """Return one row per service, without starting or changing anything.
+
+    GPU workers and the warm lane have a row once they were asked for.
+    """
     start = Start(settings, _say_nothing)
     external = find_external(start)
-    addresses = {
+    addresses: dict[Name, str] = {
         "prefect": external.prefect_url,
         "object_store": external.object_store_url,
         "gateway": external.gateway_url,
@@ -60,7 +68,7 @@ def status(settings: Settings) -> list[ServiceRow]:
         ServiceRow(name, "external", url=addresses[name])
         if external.covers(name)
         else _row(start, name)
-        for name in LABELS
+        for name in in_order([*CORE, *load_records(start.home)])
     ]
 
 
@@ -70,7 +78,8 @@ def _row(start: Start, name: Name) -> ServiceRow:
         return ServiceRow(name, "stopped")
     process = find(record.identity)
     if process is None:
-        note = "ended without being asked; the next command starts it again"
+        again = "`imagemill up --gpu`" if "gpu" in record.extras else "the next command"
+        note = f"ended without being asked; {again} starts it again"
         return ServiceRow(name, "stale", url=record.url, log_path=record.log_path, note=note)
     old = record.version != imagemill_version()
     return ServiceRow(
@@ -80,7 +89,11 @@ def _row(start: Start, name: Name) -> ServiceRow:
         pid=record.identity.pid,
         memory_bytes=memory_bytes(process),
         log_path=record.log_path,
-        note=f"started by imagemill {record.version}; restart it with down and up" if old else "",
+        note=(
+            f"started by imagemill {record.version}; restart it with down and up"
+            if old
+            else record.extras.get("gpu_name", "")
+        ),
     )
 
 
@@ -98,7 +111,8 @@ def down(settings: Settings, *, say: Say, progress: Progress = quiet) -> list[Na
     start = Start(settings, say, progress=progress)
     if not start.home.exists():
         return []
-    running = [name for name in STOP_ORDER if _lives(start, name)]
+    recorded = load_records(start.home)
+    running = [name for group in _stop_groups(recorded) for name in group if _lives(start, name)]
     if (supervisor := find_supervisor(start.home)) is not None:
         progress("supervisor", "stopping")
         stop(supervisor, grace_s=SUPERVISOR_GRACE_S)
@@ -113,13 +127,10 @@ def stop_all(start: Start) -> None:
         ServiceError: One cannot be stopped.
     """
     with services_lock(start):
-        for name in STOP_ORDER:
-            record = load_records(start.home).get(name)
-            if record is not None:
-                start.progress(name, "stopping")
-                if stop(record.identity):
-                    start.say(f"Stopped the {LABELS[name]}")
-                forget_record(start.home, name)
+        records = load_records(start.home)
+        for group in _stop_groups(records):
+            with ThreadPoolExecutor(len(group)) as side_by_side:
+                list(side_by_side.map(partial(_stop_one, start), [records[one] for one in group]))
         for leftover in strays(start.home):
             stop(leftover, grace_s=5)
     left = [identity.pid for identity in strays(start.home)]
@@ -127,6 +138,20 @@ def stop_all(start: Start) -> None:
         raise ServiceError(
             f"These processes would not end: {left}.", remedy="End them with kill -9."
         )
+
+
+def _stop_groups(records: dict[Name, ServiceRecord]) -> list[list[Name]]:
+    """Return the recorded services in groups that may end side by side: GPU workers, then each."""
+    numbered = [name for name in in_order(records) if name not in STOP_ORDER]
+    in_turn: list[list[Name]] = [[name] for name in STOP_ORDER if name in records]
+    return [numbered, *in_turn] if numbered else in_turn
+
+
+def _stop_one(start: Start, record: ServiceRecord) -> None:
+    start.progress(record.name, "stopping")
+    if stop(record.identity):
+        start.say(f"Stopped the {label(record.name)}")
+    forget_record(start.home, record.name)
 
 
 def _lives(start: Start, name: Name) -> bool:

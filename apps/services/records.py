@@ -1,25 +1,33 @@
 """What runs where: one typed record per service in `<home>/services.json`."""
 
 import importlib.metadata
+import re
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NewType
 from urllib.parse import urlsplit
 
 from apps.services.processes import Identity, answers, find, listens
 from blocks.settings import read_json, write_json
 
-Name = Literal["prefect", "object_store", "gateway", "worker"]
-LABELS: dict[Name, str] = {
+Fixed = Literal["prefect", "object_store", "gateway", "worker", "warm_lane"]
+GpuWorker = NewType("GpuWorker", str)
+"""Made by `gpu_worker` alone, so that a misspelt name stays a mistake that mypy finds."""
+Name = Fixed | GpuWorker
+LABELS: dict[Fixed, str] = {
     "prefect": "Prefect server",
     "object_store": "object store",
     "gateway": "gateway",
     "worker": "worker",
+    "warm_lane": "warm lane",
 }
-# Stop in this order: whoever uses a service goes before it.
-STOP_ORDER: tuple[Name, ...] = ("worker", "gateway", "prefect", "object_store")
+CORE: tuple[Fixed, ...] = ("prefect", "object_store", "gateway", "worker")
+# Stop in this order: whoever uses a service goes before it. GPU workers go with the first.
+STOP_ORDER: tuple[Fixed, ...] = ("warm_lane", "worker", "gateway", "prefect", "object_store")
+_GPU_WORKER = re.compile(r"gpu_worker_(\d{1,4})")
 _writing = threading.Lock()
 
 
@@ -28,14 +36,14 @@ class ServiceRecord:
     """One service that imagemill started on this machine.
 
     Attributes:
-        name: "prefect", "object_store", "gateway" or "worker".
+        name: As `Fixed` has it, or of a `gpu_worker`.
         url: Its address; "" for one that listens nowhere.
         identity: Process id and creation time: a reused id is not mistaken for the service.
         log_path: Its output.
         health_url: Answers below 500 when it is well; "" for one that listens nowhere.
         started_at: UTC.
         version: Of imagemill, when it was started.
-        extras: What its users need besides (bucket, access_key_id); no secrets.
+        extras: What its users need besides (bucket, access_key_id, gpu); no secrets.
     """
 
     name: Name
@@ -87,10 +95,42 @@ class ServiceRecord:
         )
 
 
+def gpu_worker(number: int) -> GpuWorker:
+    """Return the name of the worker that has this GPU."""
+    return GpuWorker(f"gpu_worker_{number}")
+
+
+def gpu_worker_number(name: Name) -> int | None:
+    """Return which GPU a worker has; None for every other service."""
+    found = _GPU_WORKER.fullmatch(name)
+    return int(found[1]) if found else None
+
+
+def label(name: Name) -> str:
+    """Return what a service is called in a sentence: "GPU worker 0"."""
+    number = gpu_worker_number(name)
+    if number is not None:
+        return f"GPU worker {number}"
+    return next(words for fixed, words in LABELS.items() if fixed == name)
+
+
+def in_order(names: Iterable[Name]) -> list[Name]:
+    """Return names as they are started and shown; GPU workers, by number, before the warm lane."""
+    at: dict[Name, int] = {name: place for place, name in enumerate(CORE)}
+
+    def place(name: Name) -> tuple[int, int]:
+        number = gpu_worker_number(name)
+        return (at.get(name, len(at) + 1), 0) if number is None else (len(at), number)
+
+    return sorted(set(names), key=place)
+
+
 def _name(value: object) -> Name:
     for name in LABELS:
         if name == value:
             return name
+    if isinstance(value, str) and _GPU_WORKER.fullmatch(value):
+        return GpuWorker(value)
     raise ValueError(value)
 
 

@@ -1,4 +1,4 @@
-"""What the shell says about Prefect, read without importing Prefect (which takes seconds)."""
+"""What the shell says about Prefect and CUDA, read without importing them (which takes seconds)."""
 
 import os
 import tomllib
@@ -38,6 +38,14 @@ class PrefectShell(BaseSettings):
         name = self.profile or _dig(profiles, ("active",))
         url = _dig(profiles, ("profiles", name, "PREFECT_API_URL"))
         return (url.rstrip("/"), f"Prefect profile {name!r}") if url else ("", "")
+
+
+class GpuShell(BaseSettings):
+    """CUDA's own variable that says which GPUs a process may use; None where nobody set it."""
+
+    model_config = SettingsConfigDict(populate_by_name=True, extra="ignore")
+
+    visible_devices: str | None = Field(default=None, validation_alias="CUDA_VISIBLE_DEVICES")
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

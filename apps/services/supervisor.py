@@ -11,11 +11,12 @@ from types import FrameType
 
 from apps.services.addresses import Services, find_external
 from apps.services.ensure import WANTED, Preparation, ensure, services_lock
+from apps.services.gpus import GpuPlan, running_plan
 from apps.services.launching import Start, quiet
 from apps.services.lifecycle import stop_all
 from apps.services.ports import PortPlan
 from apps.services.processes import Progress, Say, find, log_tail
-from apps.services.records import LABELS, Name, ServiceRecord, load_records
+from apps.services.records import Name, ServiceRecord, in_order, label, load_records
 from apps.services.supervisor_record import find_supervisor, forget_supervisor, record_supervisor
 from blocks.settings import Settings
 from imagemill.errors import ServiceError
@@ -35,6 +36,7 @@ def up_detached(
     progress: Progress = quiet,
     ports: PortPlan | None = None,
     preparation: Preparation = "deployments",
+    gpus: GpuPlan | None = None,
 ) -> Services:
     """Start everything, deploy, and return; the services keep running until `down`.
 
@@ -44,15 +46,22 @@ def up_detached(
         progress: Told a few times a second (service, "3 s"), from several threads.
         ports: Which ports; refused when taken, unless it says otherwise.
         preparation: "deployments" deploys prefect.yaml; "objects" leaves that out.
+        gpus: Who works on which GPU, besides everything else.
 
     Raises:
         ServiceError: A port is taken, or a service cannot be started.
     """
-    start = Start(settings, say, progress=progress, ports=ports or PortPlan())
-    return ensure(start, want=ALL, preparation=preparation)
+    start = Start(
+        settings, say, progress=progress, ports=ports or PortPlan(), gpus=gpus or GpuPlan()
+    )
+    return ensure(start, want=_wanted(start), preparation=preparation)
 
 
-def up(
+def _wanted(start: Start) -> frozenset[Name]:
+    return ALL | start.gpus.by_name().keys()
+
+
+def up(  # noqa: PLR0913 - each has a default that is right for most
     settings: Settings,
     *,
     say: Say,
@@ -60,6 +69,7 @@ def up(
     ports: PortPlan | None = None,
     preparation: Preparation = "deployments",
     on_ready: Callable[[Services], None] = lambda _services: None,
+    gpus: GpuPlan | None = None,
 ) -> None:
     """Run everything until Ctrl-C, SIGTERM or `down`; then stop it all, users of a service first.
 
@@ -73,15 +83,18 @@ def up(
         ports: Which ports; refused when taken, unless it says otherwise.
         preparation: "deployments" deploys prefect.yaml; "objects" leaves that out.
         on_ready: Called once when all is up.
+        gpus: Who works on which GPU, besides everything else.
 
     Raises:
         ServiceError: Another `up` runs, a service cannot be started, or one keeps dying.
     """
-    start = Start(settings, say, progress=progress, ports=ports or PortPlan())
+    start = Start(
+        settings, say, progress=progress, ports=ports or PortPlan(), gpus=gpus or GpuPlan()
+    )
     with _stop_signals(start.cancelled):
         _claim(start)
         try:
-            on_ready(ensure(start, want=ALL, preparation=preparation))
+            on_ready(ensure(start, want=_wanted(start), preparation=preparation))
             Watch(start, preparation).until_cancelled()
         except ServiceError:
             if not start.cancelled.is_set():
@@ -145,9 +158,12 @@ class Watch:
     def _dead(self) -> list[tuple[Name, ServiceRecord | None]]:
         external = find_external(self._start)
         records = load_records(self._start.home)
+        # An `up --gpu` of another terminal may have added workers: they are watched from now on.
+        gpus = running_plan(records).joined(self._start.gpus)
+        self._start = replace(self._start, gpus=gpus)
         return [
             (name, records.get(name))
-            for name in LABELS
+            for name in in_order(_wanted(self._start))
             if not external.covers(name)
             and ((record := records.get(name)) is None or find(record.identity) is None)
         ]
@@ -159,13 +175,13 @@ class Watch:
         tail = log_tail(record.log_path, lines=5) if record else ""
         if len(recent) >= RESTARTS_MAX:
             raise ServiceError(
-                f"The {LABELS[name]} ended {len(recent) + 1} times in {RESTART_WINDOW_S / 60:.0f} "
+                f"The {label(name)} ended {len(recent) + 1} times in {RESTART_WINDOW_S / 60:.0f} "
                 f"minutes. Its last lines:\n{tail}\n",
                 remedy="Fix what it says, then start again.",
             )
         pause_s = BACKOFF_S[min(len(recent), len(BACKOFF_S) - 1)]
         self._start.say(
-            f"The {LABELS[name]} ended; starting it again in {pause_s:.0f} s.\n{tail}".rstrip()
+            f"The {label(name)} ended; starting it again in {pause_s:.0f} s.\n{tail}".rstrip()
         )
         if not self._start.cancelled.wait(pause_s):
-            ensure(self._start, want=ALL, preparation=self._preparation)
+            ensure(self._start, want=_wanted(self._start), preparation=self._preparation)

@@ -113,6 +113,10 @@ class Ledger(AnswerBook, SettlingBook):
 
         return await self._db.run(operation)
 
+    async def queue_run(self, run: RunRow) -> None:
+        """Write a run that another process begins: what it is handed is the id alone."""
+        await self._db.run(lambda c: runs.queue(c, run))
+
     async def paid_keys(
         self, keys: Sequence[str], *, batch_digest: str, reuse_within_s: int
     ) -> set[str]:

@@ -49,6 +49,11 @@ def begin(
     return row
 
 
+def queue(connection: Connection, run: RunRow) -> None:
+    """Write a run that another process is to begin, under the same id."""
+    connection.execute(insert(runs).values(run.model_dump()))
+
+
 def _at_rest(connection: Connection, run_id: str, *, now: datetime) -> RunRow:
     """Return a run that may be continued by name."""
     found = find(connection, run_id)

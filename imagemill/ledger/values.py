@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from imagemill.artifact import ArtifactRef
 
 RunState = Literal[
-    "running", "completed", "completed_with_failures", "failed", "crashed", "cancelled"
+    "queued", "running", "completed", "completed_with_failures", "failed", "crashed", "cancelled"
 ]
 
 ChargeKind = Literal["image", "judge", "refine", "route", "failure", "ambiguous", "settlement"]

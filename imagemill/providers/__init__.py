@@ -2,8 +2,8 @@
 
 from imagemill.errors import RequestError
 
-KINDS = ("gemini", "sketch")
-EMBEDDED = frozenset({"sketch"})
+KINDS = ("gemini", "sdxl", "sketch")
+EMBEDDED = frozenset({"sdxl", "sketch"})
 """Providers that draw on this machine and bill nothing (`Capabilities.embedded` says the same)."""
 
 

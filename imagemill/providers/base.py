@@ -189,3 +189,16 @@ class Ordered(Protocol):
     def order(self, requests: Sequence[ImageRequest]) -> Sequence[int]:
         """Return the indices of the requests in the order in which they should be asked."""
         ...
+
+
+@runtime_checkable
+class LocalEngine(Protocol):
+    """A provider that draws on this machine by an engine whose state people want to see."""
+
+    def engine_table(self) -> list[dict[str, str]]:
+        """Return what the engine did since it started: rows of `what` and `figure`."""
+        ...
+
+    def engine_progress(self) -> tuple[float, str]:
+        """Return where the call under way is, 0 to 100 %, and in words with memory and queue."""
+        ...

@@ -11,7 +11,7 @@ import pytest
 from prefect.automations import Automation
 from prefect.blocks.core import Block
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
+from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate, WorkPoolUpdate
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
@@ -121,6 +121,30 @@ def test_everything_a_run_needs_is_there_and_stays_as_people_changed_it(
     limits = asyncio.run(queue_limits())
     assert limits.pop("default") is None
     assert limits == bootstrap.QUEUE_LIMITS
+
+
+def test_the_gpu_pool_counts_nothing_itself_and_stays_as_people_changed_it(
+    server: tuple[Start, Services],
+) -> None:
+    """No limit and no GPU in the pool: its workers bring both. A second bootstrap keeps a change."""
+
+    async def look() -> Any:
+        async with get_client() as client:
+            return await client.read_work_pool("gpu")
+
+    async def pause() -> None:
+        async with get_client() as client:
+            await client.update_work_pool("gpu", WorkPoolUpdate(is_paused=True))
+
+    bootstrap.main([])
+    first = asyncio.run(look())
+    asyncio.run(pause())
+    bootstrap.main([])
+
+    assert (first.type, first.concurrency_limit, first.is_paused) == ("process", None, False)
+    assert "one worker is one GPU" in first.description
+    assert "CUDA_VISIBLE_DEVICES" not in str(first.base_job_template)
+    assert asyncio.run(look()).is_paused
 
 
 def test_every_block_type_of_ours_has_a_name_for_the_form() -> None:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, expect
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from apps.services.addresses import Services
 from apps.services.lifecycle import down
@@ -78,8 +79,13 @@ class Desk:
     def add_prompt(self, words: str) -> None:
         """Write one more prompt into the list."""
         add = self.page.get_by_role("button", name="Add item")
+        fields = self.page.locator("fieldset").filter(has=add).last.locator("textarea")
+        before = fields.count()
         add.click()
-        self.page.locator("fieldset").filter(has=add).last.locator("textarea").last.fill(words)
+        # A busy machine draws the new field late; the last one there would be the one before.
+        expect(fields).to_have_count(before + 1)
+        fields.nth(before).fill(words)
+        expect(fields.nth(before)).to_have_value(words)
 
     def list_of(self, title: str) -> Locator:
         """Find the list (a button that shows what is chosen) under a field's or a tab's title."""
@@ -94,6 +100,15 @@ class Desk:
     def submit(self) -> None:
         """Press the form's button."""
         self.page.get_by_role("button", name="Submit").click()
+
+    def see_run(self) -> None:
+        """Follow the notice that a run was made; without one, what the page says instead is told."""
+        notice = self.page.get_by_role("button", name="View run")
+        try:
+            notice.click()
+        except PlaywrightTimeout:
+            said = self.page.locator("main").inner_text()
+            raise AssertionError(f"the form was not taken:\n{said}") from None
 
 
 @contextmanager
@@ -222,7 +237,7 @@ def test_a_run_from_the_form_ends_with_its_pictures(desk: Desk) -> None:
     desk.choose("Size", "256")
     desk.submit()
     page = desk.page
-    page.get_by_role("button", name="View run").click()
+    desk.see_run()
     expect(page.get_by_text("Completed", exact=True).first).to_be_visible(timeout=RUN_MS)
     expect(page.get_by_text("2 x Watercolor by sketch").first).to_be_visible()
     run_id = urlsplit(page.url).path.rsplit("/", 1)[1]

@@ -130,6 +130,21 @@ def ledger_address(request, tmp_path):
         connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
+def _free_places(prefect_url: str) -> None:
+    """Make the limits anew whose places a killed run still holds: its lease lasts for minutes.
+
+    Emptied only, a limit would be emptied once more when that lease ends, in a later test.
+    """
+    import httpx
+
+    address = f"{prefect_url}/v2/concurrency_limits"
+    for limit in httpx.post(f"{address}/filter", json={}).json():
+        if limit["active_slots"]:
+            httpx.delete(f"{address}/{limit['id']}").raise_for_status()
+            wanted = {"name": limit["name"], "limit": limit["limit"]}
+            httpx.post(f"{address}/", json=wanted).raise_for_status()
+
+
 @pytest.fixture
 def mill(services, fake, ledger_address, monkeypatch):
     """Point this process at the services, the fake Gemini and a fresh ledger, for one test."""
@@ -150,6 +165,7 @@ def mill(services, fake, ledger_address, monkeypatch):
         monkeypatch.setenv(name, value)
     forget_stores()
     forget_breakers()
+    _free_places(services.prefect_url)
     with temporary_settings(
         {PREFECT_API_URL: services.prefect_url, PREFECT_HOME: services.home / "prefect"}
     ):
@@ -175,3 +191,25 @@ def words():
         return [f"{what} number {number} of {mark}" for number in range(1, count + 1)]
 
     return made
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory):
+    """A models folder as ComfyUI keeps it, with three tiny checkpoints, VAE, ControlNet and LoRA."""
+    from tests.sdxl.models_folder import tiny_models
+
+    return tiny_models(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture
+def sdxl(mill, models, monkeypatch):
+    """Save a Local SDXL block over the tiny models; its engine ends with the test."""
+    from blocks.local_sdxl import LocalSDXL
+    from imagemill.providers.sdxl.engines import close_engines
+
+    monkeypatch.setenv("IMAGEMILL_SDXL_CONFIG", str(models / "config"))
+    mill.environment["IMAGEMILL_SDXL_CONFIG"] = str(models / "config")
+    block = LocalSDXL(models_folder=str(models), steps=2, native_px=64, device="cpu", guidance=3)
+    asyncio.run(block.asave("tiny", overwrite=True))
+    yield "sdxl/tiny"
+    close_engines()
