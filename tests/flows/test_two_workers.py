@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from bench.tiny_models import NAMES
 from tests.flows.sdxl import figures, mixed
-from tests.sdxl.models_folder import NAMES
 
 pytestmark = pytest.mark.timeout(400)
 ROOT = Path(__file__).resolve().parents[2]
