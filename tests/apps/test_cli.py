@@ -22,7 +22,7 @@ from tests.wire.gemini import FakeGemini
 
 COMMANDS = (
     "batch", "demo", "styles", "models", "estimate", "up", "down", "status", "doctor", "webhooks",
-    "reconcile",
+    "reconcile", "sdxl",
 )  # fmt: skip
 
 

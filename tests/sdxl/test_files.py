@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 
+from imagemill.diffusion import DiffusionWish
 from imagemill.errors import ProviderMisconfigured
 from imagemill.providers.sdxl import files
 from imagemill.providers.sdxl.provider import SdxlProvider
@@ -32,6 +33,12 @@ def with_first(tiny, path):
     """The options' checkpoints with another file as the first."""
     known = options(tiny).checkpoints
     return {"checkpoints": {**known, "first": known["first"].model_copy(update={"file": path})}}
+
+
+def planned(provider):
+    """Plan one image by the first checkpoint and every LoRA: what a run does before it begins."""
+    wish = DiffusionWish(loras=tuple(provider._options.loras))
+    return provider.completed([image_request(provider="sdxl", model="first")], [wish])
 
 
 def rewritten(source, target, change):
@@ -85,23 +92,22 @@ WRONG = {
 
 @pytest.mark.parametrize("kind", WRONG)
 async def test_a_file_of_another_kind_is_refused_with_what_it_is(kind, provider, tiny, tmp_path):
-    """By `check_configuration` and before any picture is planned; the remedy says what to give."""
+    """At the door, before any picture is planned; the remedy says what to give."""
     data, told = WRONG[kind]
     path = tmp_path / "wrong.safetensors"
     path.write_bytes(data)
     made = provider(**with_first(tiny, path))
     with pytest.raises(ProviderMisconfigured, match=told) as caught:
-        await made.check_configuration()
+        planned(made)
     assert str(path) in str(caught.value)
     assert caught.value.remedy
-    with pytest.raises(ProviderMisconfigured, match=told):
-        made.completed([image_request(provider="sdxl", model="second")], [None])
+    made.completed([image_request(provider="sdxl", model="second")], [None])  # that one is well
 
 
 async def test_an_inpainting_model_is_refused_by_its_nine_channels(provider, tiny, tmp_path):
     path = rewritten(tiny.first, tmp_path / "inpainting.safetensors", inpainting)
     with pytest.raises(ProviderMisconfigured, match=r"\[32, 9, 3, 3\], not \[32, 4, 3, 3\]"):
-        await provider(**with_first(tiny, path)).check_configuration()
+        planned(provider(**with_first(tiny, path)))
 
 
 def test_a_header_that_begins_like_a_pickle_is_none(tmp_path):
@@ -144,11 +150,11 @@ async def test_a_missing_vae_is_told(provider, tiny, tmp_path):
 
     bare = tiny_sdxl.save_checkpoint(tmp_path, seed=0, name="bare", vae=False)
     with pytest.raises(ProviderMisconfigured, match="has no VAE in it, and none is configured"):
-        await provider(vae=None, **with_first(tiny, bare)).check_configuration()
+        planned(provider(vae=None, **with_first(tiny, bare)))
     with pytest.raises(ProviderMisconfigured, match=r"The VAE .*nowhere cannot be read"):
-        await provider(vae=tmp_path / "nowhere").check_configuration()
-    await provider(vae=None).check_configuration()
-    await provider(**with_first(tiny, bare)).check_configuration()
+        planned(provider(vae=tmp_path / "nowhere"))
+    planned(provider(vae=None))
+    planned(provider(**with_first(tiny, bare)))
 
 
 @pytest.mark.parametrize(
@@ -175,11 +181,11 @@ async def test_each_part_is_told_by_what_is_in_it(field, told, provider, tmp_pat
         (folder, "has no config.json"),
     ):
         with pytest.raises(ProviderMisconfigured, match=message):
-            await provider(**{field: placed(path)}).check_configuration()
+            planned(provider(**{field: placed(path)}))
     (folder / "config.json").write_text("{}")
     (folder / "diffusion_pytorch_model.bin").write_bytes(b"\x80\x04")
     with pytest.raises(ProviderMisconfigured, match=r"no diffusion_pytorch_model.safetensors"):
-        await provider(**{field: placed(folder)}).check_configuration()
+        planned(provider(**{field: placed(folder)}))
 
 
 async def test_the_right_parts_pass(provider, tiny, tmp_path):
@@ -187,11 +193,13 @@ async def test_the_right_parts_pass(provider, tiny, tmp_path):
     from bench import tiny_sdxl
 
     net = tiny_sdxl.save_controlnet(tmp_path / "net")
-    await provider(
-        vae=tiny_sdxl.save_vae(tmp_path, single_file=True),
-        controls={"canny": net, "depth": net / "diffusion_pytorch_model.safetensors"},
-        loras={"ink": tiny_sdxl.save_lora(tmp_path, name="ink")},
-    ).check_configuration()
+    planned(
+        provider(
+            vae=tiny_sdxl.save_vae(tmp_path, single_file=True),
+            controls={"canny": net, "depth": net / "diffusion_pytorch_model.safetensors"},
+            loras={"ink": tiny_sdxl.save_lora(tmp_path, name="ink")},
+        )
+    )
 
 
 @pytest.mark.parametrize("gone", ["", "model_index.json", "unet", "tokenizer_2"])
@@ -203,7 +211,7 @@ async def test_a_config_folder_that_is_not_whole_is_told(gone, provider, tiny, t
         part = folder / gone
         shutil.rmtree(part) if part.is_dir() else part.unlink()
     with pytest.raises(ProviderMisconfigured, match="make setup-gpu") as caught:
-        await provider(config=folder).check_configuration()
+        planned(provider(config=folder))
     assert str(folder) in str(caught.value)
 
 

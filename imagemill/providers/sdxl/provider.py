@@ -235,6 +235,7 @@ class SdxlProvider:
                     f"There is no LoRA {lora.name[:60]!r}.", remedy=f"Configured: {known}."
                 )
             files[f"lora:{lora.name}"] = options.loras[lora.name]
+            check_part(options.loras[lora.name], what=f"LoRA {lora.name}")
         return files
 
 
