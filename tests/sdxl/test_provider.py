@@ -44,7 +44,7 @@ def provider(tiny, digests):
 
     yield make
     engines.close_engines()
-    assert engines.reports() == []
+    assert engines.running_engines() == []
 
 
 @pytest.fixture(scope="module")
@@ -218,7 +218,7 @@ def test_without_an_engine_order_and_report_start_none(provider):
     )
     assert list(made.order(requests)) == [1, 2, 0]
     assert made.report().images == 0
-    assert engines.reports() == []
+    assert engines.running_engines() == []
 
 
 # --- drawing -------------------------------------------------------------------------------------
@@ -334,8 +334,8 @@ async def test_equal_options_share_one_engine(tiny, provider):
         made = provider()
         await made.generate(asking())
         await made.aclose()
-    [report] = engines.reports()
-    assert report.loads == {"first": 1}
+    [engine] = engines.running_engines()
+    assert engine.report().loads == {"first": 1}
     one = engines.engine_of(options(tiny))
     one.close()
     other = engines.engine_of(options(tiny))
