@@ -57,7 +57,12 @@ class HostCopies:
     def _copy(self, tensor: Any) -> Any:  # noqa: ANN401 - a torch tensor
         import torch
 
-        copy = torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu", pin_memory=self._pin)
+        # Laid out as `on_device` lays out convolutions: another order would cost a copy on the GPU.
+        image = self._pin and tensor.dim() == 4
+        layout = torch.channels_last if image else torch.contiguous_format
+        copy = torch.empty(
+            tensor.shape, dtype=tensor.dtype, pin_memory=self._pin, memory_format=layout
+        )
         return copy.copy_(tensor)
 
 
