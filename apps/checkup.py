@@ -97,7 +97,8 @@ def _services(settings: Settings) -> list[Finding]:
         good = row.state in {"running", "external"}
         starts = "`imagemill up` starts it." if row.name == "worker" else "Any command starts it."
         remedy = row.note or ("" if good else starts)
-        found.append(Finding("ok" if good else "note", row.name, f"{row.state} {row.url}", remedy))
+        text = f"{row.state} {row.url or row.device}"
+        found.append(Finding("ok" if good else "note", row.name, text, remedy))
     return found
 
 

@@ -86,12 +86,16 @@ def _addresses(services: Services, gpus: GpuPlan, *, stop: str) -> Panel:
     table.add_row(
         "form", f"{services.ui_url}/v2/deployments → generate-images-batch/on-demand → Run"
     )
+    if gpus.workers:
+        table.add_row("", "or → sdxl/default → Run, drawn by a GPU worker")
     table.add_row("object store", f"{services.object_store_url} (bucket {services.bucket or '-'})")
     table.add_row("gateway", services.gateway_url)
     for one in gpus.workers:
         table.add_row(f"GPU worker {one.number}", escape(one.name))
     if gpus.lane:
-        table.add_row("warm lane", escape(f"GPU {gpus.lane.number}, {gpus.lane.name}"))
+        alone = gpus.lane not in gpus.workers
+        where = "of its own" if alone else f"shared with GPU worker {gpus.lane.number}"
+        table.add_row("warm lane", escape(f"{gpus.lane.name}, {where}"))
     table.add_row("home", escape(str(services.home)))
     table.add_row("stop", stop)
     return Panel(table, title="[bold]imagemill is up", border_style="green", expand=False)
@@ -115,7 +119,9 @@ def status(as_json: AsJson = False) -> None:
     for row in service_rows(Settings()):
         state = f"[{colours.get(row.state, 'dim')}]{row.state}[/]"
         memory = f"{row.memory_bytes / 1e6:.0f}" if row.memory_bytes else ""
-        table.add_row(row.name, state, row.url, str(row.pid or ""), memory, escape(row.note))
+        table.add_row(
+            row.name, state, row.url, str(row.pid or ""), memory, escape(row.note or row.device)
+        )
     screen.print(table)
 
 

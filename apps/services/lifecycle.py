@@ -41,6 +41,7 @@ class ServiceRow:
             imagemill's).
         memory_bytes: Resident memory with its children, 0 when not running.
         note: What else one should know, "" if nothing.
+        device: What it draws on: "NVIDIA L4, 22.5 GiB"; "" for one that does not draw.
     """
 
     name: Name
@@ -50,6 +51,7 @@ class ServiceRow:
     memory_bytes: int = 0
     log_path: Path | None = None
     note: str = ""
+    device: str = ""
 
 
 def status(settings: Settings) -> list[ServiceRow]:
@@ -89,11 +91,8 @@ def _row(start: Start, name: Name) -> ServiceRow:
         pid=record.identity.pid,
         memory_bytes=memory_bytes(process),
         log_path=record.log_path,
-        note=(
-            f"started by imagemill {record.version}; restart it with down and up"
-            if old
-            else record.extras.get("gpu_name", "")
-        ),
+        note=f"started by imagemill {record.version}; restart it with down and up" if old else "",
+        device=record.extras.get("gpu_name", ""),
     )
 
 

@@ -212,7 +212,7 @@ def test_gpu_workers_are_recorded_shown_and_stopped_by_their_numbers(start):
     ]  # fmt: skip
     records = [stand_in(start, gpu) for gpu in (GPU_11, GPU_0)]
     rows = status(start.settings)[4:]
-    assert [(row.name, row.state, row.note) for row in rows] == [
+    assert [(row.name, row.state, row.device) for row in rows] == [
         ("gpu_worker_0", "running", "NVIDIA L4"), ("gpu_worker_11", "running", "NVIDIA L4"),
     ]  # fmt: skip
     stop(records[0].identity)
