@@ -158,6 +158,9 @@ def closing_card(result: dict[str, Any], *, title: str) -> Group:
 def show_closing(result: dict[str, Any], *, title: str) -> None:
     """Print the closing card, then where things are, each path whole, so that it can be copied."""
     screen.print(closing_card(result, title=title))
+    made = [image for image in result["results"] if image["success"]]
+    if len(made) == 1:
+        screen.print(f"  picture        {made[0]['local_path']}", soft_wrap=True, markup=False)
     for name, field in (("contact sheet", "contact_sheet_path"), ("gallery      ", "gallery_path")):
         if result[field]:
             screen.print(f"  {name}  {result[field]}", soft_wrap=True, markup=False)
