@@ -104,10 +104,13 @@ def test_without_a_server_no_limits_are_asked_for(home):
     assert running_prefect(Settings()) == ""
 
 
-async def test_the_embedded_providers_are_those_that_say_so(home):
+async def test_the_embedded_providers_are_those_that_say_so(home, tmp_path, monkeypatch):
     """The ledger knows a provider's name only, so the names are held to the capabilities."""
     from blocks.provider import load_provider
 
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "any.safetensors").touch()
+    monkeypatch.setenv("IMAGEMILL_SDXL_MODELS", str(tmp_path))
     for kind in KINDS:
         provider = await load_provider(kind, Settings())
         assert provider.capabilities("").embedded == (kind in EMBEDDED)
