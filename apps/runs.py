@@ -84,6 +84,20 @@ class LocalRuns:
 
         return self._run(route_text, fields)
 
+    def sdxl(self, fields: Mapping[str, Any], *, workers: int | None = None) -> dict[str, Any]:
+        """Draw on this machine's GPU, or spread over `workers` of the pool (0 is all of it).
+
+        Raises:
+            ImagemillError: it cannot be drawn as asked; nothing was.
+        """
+        if workers is None:
+            from flows.sdxl import generate_by_sdxl
+
+            return self._run(generate_by_sdxl, fields)
+        from flows.spread import spread_by_sdxl
+
+        return self._run(spread_by_sdxl, {**fields, "workers": workers})
+
     def warm(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Have a small batch made by the warm lane, and return its result as a dict.
 

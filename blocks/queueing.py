@@ -46,12 +46,14 @@ async def queued_batch(run_id: str) -> tuple[BatchRequest, Opening]:
     """Return what a waiting run asks for.
 
     Raises:
-        ImagemillError: there is no such run.
+        ImagemillError: there is no such run, or it has ended: nobody waits for it any more.
     """
     with _ledger() as ledger:
         row = await ledger.run(run_id)
-    if row is None:
-        raise ImagemillError(f"The ledger knows no run {run_id[:64]}.", remedy="Ask again.")
+    # One that was cut off goes on; of one that came to an end nobody wants more.
+    if row is None or (row.ended_at is not None and row.state != "cancelled"):
+        what = "knows no" if row is None else "has the end of"
+        raise ImagemillError(f"The ledger {what} run {run_id[:64]}.", remedy="Ask again.")
     batch = resumed_batch(row)
     return batch, Opening(run_id)
 

@@ -7,11 +7,17 @@ leaves the parameters of background tasks on disk.
 
 import asyncio
 
-from prefect import task
+from prefect import get_client, task
 from prefect.cache_policies import NO_CACHE
 from prefect.task_worker import serve as serve_tasks
 
-from blocks.queueing import could_not_begin, queue_batch, queued_batch, result_when_done
+from blocks.queueing import (
+    TAKEN_WITHIN_S,
+    could_not_begin,
+    queue_batch,
+    queued_batch,
+    result_when_done,
+)
 from flows.batch import made_here
 from imagemill.errors import ImagemillError, ProviderUnavailable
 from imagemill.publishing import run_state
@@ -20,6 +26,9 @@ from imagemill.request import BatchRequest, BatchResult
 AT_ONCE = 4
 """Runs that are prepared and stored beside the one that is drawn; the GPU itself takes one call."""
 
+UNSEEN_WITHIN_S = 3.0
+"""How long a run waits for a lane that the server does not see."""
+
 TRIES = 2
 """A lane that died in the middle is asked once more: what it had paid or drawn is found again."""
 
@@ -27,9 +36,8 @@ TRIES = 2
 @task(name="draw-warm", task_run_name="warm-{run_id}", cache_policy=NO_CACHE, persist_result=False)
 async def draw_warm(run_id: str) -> str:
     """Make the run that waits under this id; returns the state it ended in."""
-    batch, opening = await queued_batch(run_id)
     try:
-        return run_state(await made_here(batch, opening))
+        return run_state(await made_here(*await queued_batch(run_id)))
     except ImagemillError as refused:
         await could_not_begin(run_id, refused)
         return "failed"
@@ -43,15 +51,28 @@ async def asked_warm(batch: BatchRequest) -> BatchResult:
         ProviderUnavailable: no lane took it, or it died twice.
     """
     run_id = await queue_batch(batch)
+    within_s = TAKEN_WITHIN_S if await lane_is_seen() else UNSEEN_WITHIN_S
     for _ in range(TRIES):
         await asyncio.to_thread(draw_warm.delay, run_id)
-        result = await result_when_done(run_id)
+        try:
+            result = await result_when_done(run_id, within_s=within_s)
+        except ProviderUnavailable as untaken:
+            await could_not_begin(run_id, untaken)  # a lane that comes later leaves it alone
+            raise
         if result is not None:
             return result
     raise ProviderUnavailable(
         f"The warm lane died twice while it made run {run_id}.",
         remedy="Look at its log (`imagemill status`), then `imagemill resume`.",
     )
+
+
+async def lane_is_seen() -> bool:
+    """Whether the Prefect server sees a lane. A second server may see one that this one does not."""
+    async with get_client() as client:
+        asked = {"task_worker_filter": {"task_keys": [draw_warm.task_key]}}
+        answer = await client._client.post("/task_workers/filter", json=asked)  # noqa: SLF001 - Prefect's client has no method for it
+        return bool(answer.json())
 
 
 def serve() -> None:

@@ -36,7 +36,13 @@ def shares_in_words(drawn_by: Iterable[str]) -> str:
 
 
 def drawers_label(result: BatchResult) -> str:
-    """Return everybody who drew, each as `provider_label` says it; the asked one while none is."""
+    """Return everybody who drew, each as `provider_label` says it; the asked one while none is.
+
+    Several models of one provider are said behind its name: `sdxl · RealVisXL, Animagine`.
+    """
     drew = Counter((r.provider, r.model) for r in result.results if r.success and r.provider)
-    labels = [provider_label(provider, model) for (provider, model), _ in drew.most_common()]
+    models: dict[str, list[str]] = {}
+    for (provider, model), _ in drew.most_common():
+        models.setdefault(provider, []).append(model)
+    labels = [provider_label(provider, ", ".join(names)) for provider, names in models.items()]
     return ", ".join(labels) or provider_label(result.provider, result.model)

@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 
-from imagemill.errors import ImagemillError, ProviderError
+from imagemill.errors import ImagemillError, ProviderUnavailable
 from imagemill.ledger import Ledger, RunRow
 from imagemill.ledger.runs import is_gone
 from imagemill.request import BatchResult
@@ -28,7 +28,7 @@ async def followed(
         poll_s: How often it is looked at.
 
     Raises:
-        ProviderError: nobody took it in time.
+        ProviderUnavailable: nobody took it in time.
     """
     deadline = time.monotonic() + within_s
     while True:
@@ -39,7 +39,7 @@ async def followed(
         if taken and row is not None and is_gone(row, now=ledger.now()):
             return None
         if not taken and time.monotonic() > deadline:
-            raise ProviderError(
+            raise ProviderUnavailable(
                 f"Nobody took run {run_id} within {within_s:g} s.",
                 remedy="Start the lane that draws it: `imagemill up --gpu`.",
             )

@@ -40,10 +40,9 @@ def checked_batch(**fields: Any) -> BatchRequest:  # noqa: ANN401 - this is wher
 
 
 def _problem(details: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
-    place = [str(part) for part in details["loc"]]
-    row = ""
+    place, row = [_name(str(part)) for part in details["loc"]], ""
     if details["loc"][:1] in {("prompts",), ("rows",)} and len(place) > 1:
-        row, place = f"prompt {int(place[1]) + 1}", [_name(part) for part in place[2:]]
+        row, place = f"prompt {int(details['loc'][1]) + 1}", place[2:]
     message = str(details["msg"]).removeprefix("Value error, ").rstrip(".")
     if details["type"] == "string_too_short":
         message = "it is empty"

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from apps.cli import assets, batch, budget, demo, reconcile, resume, route, shelf, webhooks
+from apps.cli import assets, batch, budget, demo, reconcile, resume, route, sdxl, shelf, webhooks
 from apps.cli import services as local_services
 from apps.cli.screen import guarded
 
@@ -41,6 +41,7 @@ def program(
 
 
 app.command("batch")(guarded(batch.batch))
+app.command("sdxl")(guarded(sdxl.sdxl))
 app.command("assets")(guarded(assets.assets))
 app.command("runs")(guarded(resume.runs))
 app.command("resume")(guarded(resume.resume))

@@ -94,7 +94,7 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     a("--size-px", type=int, help="side of the pictures: 1024; 64 with --tiny")
     a("--steps", type=int, help="30; 4 with --tiny")
     a("--buckets", type=numbers, default=(1, 4, 8), help="1,4,8")
-    a("--modes", type=words, default=("eager", "compiled"), help="eager,compiled")
+    a("--modes", type=words, help="eager,compiled; eager with --tiny")
     a("--rounds", type=int, default=3, help="turns of A and B; medians are shown")
     a("--requests", type=int, default=30, help="of the mixed-style run")
     a("--swaps", type=int, default=10)
@@ -111,8 +111,9 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
         parser.error(f"no section {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
     cuda = torch.cuda.is_available() and not options.tiny
     options.device = options.device or ("cuda" if cuda else "cpu")
-    if not (options.tiny or options.show or options.size_px) and options.device == "cpu":
-        parser.error("there is no GPU: add --tiny, or set --device and --size-px to insist")
+    if options.device == "cpu" and not (options.tiny or options.show or options.size_px):
+        print("No GPU here: the tiny model instead. Its figures say nothing of a GPU's speed.")
+        options.tiny = True
     return options
 
 
@@ -121,7 +122,8 @@ def setting_of(options: argparse.Namespace) -> Setting:
     return Setting(
         tiny=tiny, device=options.device, dtype=options.dtype or ("float32" if tiny else "bfloat16"),
         size_px=options.size_px or (64 if tiny else 1024), steps=options.steps or (4 if tiny else 30),
-        buckets=options.buckets, modes=options.modes, rounds=options.rounds,
+        buckets=options.buckets, rounds=options.rounds,
+        modes=options.modes or (("eager",) if tiny else ("eager", "compiled")),
         requests=options.requests, swaps=options.swaps, checkpoints=options.checkpoints,
         vram_cap_gb=options.vram_cap_gb,
     )  # fmt: skip

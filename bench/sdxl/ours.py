@@ -3,14 +3,11 @@
 import time
 from collections.abc import Sequence
 from contextlib import contextmanager
-from dataclasses import replace
-from itertools import pairwise
 from typing import Literal
 
 import torch
 
-from bench.sdxl.run import Run, Setting, sync
-from bench.sdxl.scratch import emptied
+from bench.sdxl.run import Run, Setting
 from imagemill.diffusion import Control, Diffusion
 from imagemill.providers.sdxl.engine import Engine
 from imagemill.providers.sdxl.frame import Bench, Frame, Node
@@ -44,9 +41,7 @@ def running(chosen: SdxlOptions, nodes: Sequence[Node] | None = None):
     try:
         yield engine
     finally:
-        engine.close()
-        del engine
-        emptied()
+        engine.close()  # it collects and empties; the row does so once more
         if chosen.vram_cap_gb is not None and torch.cuda.is_available():
             torch.cuda.set_per_process_memory_fraction(1.0)
 
@@ -93,47 +88,6 @@ def draw_full(
     frames, _ = draw(engine, requests)
     first.future.result(timeout=WAIT_S)
     return frames, engine.report().calls - before - 1
-
-
-class Clocked:
-    """`generate`, told apart in parts that wait for the GPU: the engine's own clock does not.
-
-    While `on` is False it only passes on.
-    """
-
-    name = "generate"
-    lane: Literal["threads", "gpu"] = "gpu"
-
-    def __init__(self, setting: Setting) -> None:
-        self.on = False
-        self._setting = setting
-        self._inner = Generate()
-
-    def run(self, frames: Sequence[Frame], bench: Bench) -> list[Frame]:
-        if not self.on:
-            return self._inner.run(frames, bench)
-        marks = [self._now()]
-        with torch.inference_mode():
-            for frame in frames:
-                bench.drawer.words(frame.request, chunks=frame.group.chunks)
-        marks.append(self._now())
-        inner = bench.stepped
-
-        def stepped(step: int, steps: int) -> None:
-            if step == steps:
-                marks.append(self._now())
-            inner(step, steps)
-
-        done = self._inner.run(frames, replace(bench, stepped=stepped))
-        marks.append(self._now())
-        encode, denoise, decode = (b - a for a, b in pairwise(marks))
-        return [
-            each.with_facts(encode_s=encode, denoise_s=denoise, decode_s=decode) for each in done
-        ]
-
-    def _now(self) -> float:
-        sync(self._setting)
-        return time.perf_counter()
 
 
 class Inline:

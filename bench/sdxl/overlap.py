@@ -5,8 +5,9 @@ One engine, one set of weights: a switch moves the encoding, so nothing else dif
 
 import statistics
 
-from bench.sdxl.ours import Clocked, Inline, Later, asked, draw, options, running
+from bench.sdxl.ours import Inline, Later, asked, draw, options, running
 from bench.sdxl.run import Figures, Run
+from imagemill.providers.sdxl.generate import Generate
 from imagemill.providers.sdxl.preprocess import Preprocess
 
 TITLE = "Overlap: encoding beside drawing"
@@ -25,7 +26,7 @@ def aims(rows: dict[str, Figures]) -> list:
 def _rates(run: Run, bucket: int) -> Figures:
     setting, inline = run.setting, Inline()
     name = next(iter(run.files.checkpoints))
-    nodes = [Preprocess(), Clocked(setting), inline, Later()]
+    nodes = [Preprocess(), Generate(), inline, Later()]
     count = CALLS * bucket
     pairs, encoding_s = [], []
     with running(options(run, bucket=bucket), nodes) as engine:

@@ -30,7 +30,7 @@ def aims(rows: dict[str, Figures]) -> list:
 def matmul_rates(setting: Setting) -> dict[int, float]:
     """Return TFLOP/s by side of the matrices: best of the medians, multiply and add counted as 2."""
     rates = {}
-    for side in (256,) if setting.tiny else (4096, 8192):
+    for side in (4096, 8192) if setting.cuda else (256,):
         a, b = (
             torch.randn(side, side, device=setting.device, dtype=getattr(torch, setting.dtype))
             for _ in range(2)

@@ -1,6 +1,5 @@
 """The peers: plain diffusers as one writes it in an afternoon, one picture after the other."""
 
-import gc
 import io
 import time
 
@@ -23,8 +22,7 @@ class PlainLoop:
         from diffusers import DPMSolverMultistepScheduler, StableDiffusionXLPipeline
 
         files, setting = self._run.files, self._run.setting
-        self._pipe = None
-        gc.collect()
+        self._pipe = None  # reference counts alone free it (facts/sdxl.md, 2)
         if setting.cuda:
             torch.cuda.empty_cache()
         pipe = StableDiffusionXLPipeline.from_single_file(

@@ -7,9 +7,7 @@ both; the ratio is the median of the rounds' own ratios.
 import statistics
 import time
 
-import torch
-
-from bench.sdxl.ours import Clocked, asked, draw, options, running, standard
+from bench.sdxl.ours import asked, draw, options, running
 from bench.sdxl.plain import PlainLoop
 from bench.sdxl.run import Figures, Run
 
@@ -42,11 +40,8 @@ def aims(rows: dict[str, Figures]) -> list:
 def _rates(run: Run, plain: PlainLoop, bucket: int, mode: str) -> Figures:
     setting = run.setting
     name = next(iter(run.files.checkpoints))
-    if mode == "compiled":  # else the bucket before decides which shapes are dynamic
-        torch._dynamo.reset()  # noqa: SLF001
-    clocked = Clocked(setting)
     chosen = options(run, compile=mode == "compiled", bucket=bucket)
-    with running(chosen, standard(clocked)) as engine:
+    with running(chosen) as engine:
         began = time.perf_counter()
         frames, _ = draw(engine, _bucket(setting, name, bucket, count=bucket, tag="first"))
         first_s = time.perf_counter() - began - frames[0].facts["checkpoint_s"]
@@ -58,7 +53,6 @@ def _rates(run: Run, plain: PlainLoop, bucket: int, mode: str) -> Figures:
             wanted = _bucket(setting, name, bucket, count=count, tag=f"round {each}")
             pairs.append((one, count / draw(engine, wanted)[1]))
         after = engine.report()
-        clocked.on = True
         nodes, _ = draw(engine, _bucket(setting, name, bucket, count=bucket, tag="nodes"))
     theirs, ours = (statistics.median(each) for each in zip(*pairs, strict=True))
     return {

@@ -22,7 +22,7 @@ from tests.wire.gemini import FakeGemini
 
 COMMANDS = (
     "batch", "demo", "styles", "models", "estimate", "up", "down", "status", "doctor", "webhooks",
-    "reconcile",
+    "reconcile", "sdxl",
 )  # fmt: skip
 
 
@@ -106,12 +106,12 @@ def test_an_estimate_names_least_and_most_and_sends_nothing(cli):
         (["batch", "a fox", "--aspect-ratio", "7:5"], "aspect_ratio is one of"),
         (["batch", "a fox", "--size", "huge"], "size is one of"),
         (["batch", "y" * 32_001], "at most 32000"),
-        (["estimate", "a fox", "--provider", "dalle"], "gemini, sketch"),
+        (["estimate", "a fox", "--provider", "dalle"], "gemini, sdxl, sketch"),
         (["estimate", "a fox", "--model", "gemini-0"], "gemini-nano-banana"),
         (["batch", "a fox", "--max-concurrent", "0"], "max-concurrent"),
         (["batch", "a fox", "--samples", "17"], "samples"),
-        (["batch", "a fox", "--provider", "dalle"], "gemini, sketch"),
-        (["batch", "a fox", "--fallback", "dalle"], "gemini, sketch"),
+        (["batch", "a fox", "--provider", "dalle"], "gemini, sdxl, sketch"),
+        (["batch", "a fox", "--fallback", "dalle"], "gemini, sdxl, sketch"),
         (["batch", "a fox", "--fallback", "sketch", "--fallback", "sketch"], "twice"),
         (["estimate", "a fox", "--fallback", "gemini:gemini-0"], "fallback gemini cannot draw"),
         (["batch", "a fox", "--webhook", "http://169.254.169.254/"], "Only https"),

@@ -18,7 +18,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from apps.services.processes import find, strays
 from apps.services.records import gpu_worker, load_records
-from tests.sdxl.models_folder import tiny_models
+from bench.tiny_models import tiny_models
 
 pytestmark = [
     pytest.mark.prefect,

@@ -196,7 +196,7 @@ def words():
 @pytest.fixture(scope="session")
 def models(tmp_path_factory):
     """A models folder as ComfyUI keeps it, with three tiny checkpoints, VAE, ControlNet and LoRA."""
-    from tests.sdxl.models_folder import tiny_models
+    from bench.tiny_models import tiny_models
 
     return tiny_models(tmp_path_factory.mktemp("models"))
 

@@ -70,3 +70,18 @@ def test_the_words_of_rows_are_told_to_nobody(mill, words):
     result = mill.run(rows, provider="sketch", size="256")
     silent(told_to_the_server(result["run_id"], tasks_told=2), "the Prefect server")
     silent(str(mill.rows("SELECT type, data FROM run_events")), "the ledger's events")
+
+
+def test_a_provider_is_asked_in_the_order_it_likes(mill, words, monkeypatch):
+    """The first on the wire is the one that it wants first; results stay in the order of the list."""
+    from imagemill.providers.sketch import SketchProvider
+
+    def backwards(_provider, requests):
+        return range(len(requests) - 1, -1, -1)
+
+    monkeypatch.setattr(SketchProvider, "order", backwards, raising=False)
+    prompts = words(3)
+    result = mill.run(prompts, provider="sketch", size="256", max_concurrent=1)
+    assert [entry["prompt"] for entry in result["results"]] == prompts
+    asked = [key for (key,) in mill.rows("SELECT key FROM reservations ORDER BY id")]
+    assert asked[0] == result["results"][-1]["key"]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.tiny_models import NAMES
 from imagemill.errors import ProviderMisconfigured, UnsupportedRequest
 from tests.flows.sdxl import drawn, figures, mixed
-from tests.sdxl.models_folder import NAMES
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from bench.tiny_models import NAMES
 from tests.flows.sdxl import figures, mixed
-from tests.sdxl.models_folder import NAMES
 
 pytestmark = pytest.mark.timeout(400)
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,7 +77,8 @@ def test_two_workers_share_thirty_images_and_one_outlives_the_other(mill, pool, 
         first, _ = [
             running.enter_context(worker(mill, number, log)) for number, log in enumerate(logs)
         ]
-        result = spread(pool, mixed(words), output_dir=str(tmp_path / "out"))
+        rows = mixed(words)
+        result = spread(pool, rows, output_dir=str(tmp_path / "out"))
         assert result["success_count"] == 30, [log.read_text()[-2000:] for log in logs]
         loads = [
             figures(mill, share)["checkpoints read from disk"]
@@ -97,6 +98,8 @@ def test_two_workers_share_thirty_images_and_one_outlives_the_other(mill, pool, 
     assert len({image["sha256"] for image in again["results"]}) == 30
     twice = "SELECT key FROM charges WHERE kind = 'image' GROUP BY key HAVING count(*) > 1"
     assert mill.rows(twice) == []
+    told = "".join(log.read_text() for log in logs)
+    assert not [row for row in rows if row["prompt"] in told]
 
 
 def kill_at_work(mill, process, images=33):

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.tiny_models import NAMES
 from imagemill.errors import ImagemillError
 from tests.flows.sdxl import figures
-from tests.sdxl.models_folder import NAMES
 
 pytestmark = pytest.mark.timeout(240)
 ROOT = Path(__file__).resolve().parents[2]

@@ -3,7 +3,10 @@
 import pytest
 
 from imagemill.providers.gemini import GeminiProvider
+from tests.sdxl.conftest import diffusers_here, tiny
 from tests.wire.gemini import FakeGemini
+
+__all__ = ["diffusers_here", "tiny"]
 
 GEMINI_KEY = "AIza-canary-key-5150"
 """Searched for in everything that is said about a failure."""

@@ -12,22 +12,32 @@ from imagemill.providers.base import ImageProvider
 from imagemill.providers.gemini import GeminiProvider
 from tests.builders import image_request
 from tests.providers.conftest import GEMINI_KEY
+from tests.sdxl.asking import options
 
 
-def sketch(fake):
+def sketch(request):
     from imagemill.providers.sketch import SketchProvider
 
     return SketchProvider()
 
 
-def gemini(fake):
-    return GeminiProvider(api_key=GEMINI_KEY, base_url=fake.url)
+def gemini(request):
+    return GeminiProvider(api_key=GEMINI_KEY, base_url=request.getfixturevalue("fake").url)
 
 
-@pytest.fixture(params=[sketch, gemini], ids=lambda made: made.__name__)
-async def provider(request, fake):
+def sdxl(request):
+    from imagemill.providers.sdxl import SdxlProvider
+    from imagemill.providers.sdxl.engines import close_engines
+
+    tiny = request.getfixturevalue("tiny")
+    request.addfinalizer(close_engines)
+    return SdxlProvider(options(tiny), digests=tiny.root / "digests.json")
+
+
+@pytest.fixture(params=[sketch, gemini, sdxl], ids=lambda made: made.__name__)
+async def provider(request):
     """A new provider is one more line here."""
-    made = request.param(fake)
+    made = request.param(request)
     yield made
     await made.aclose()
 

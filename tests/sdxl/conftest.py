@@ -16,7 +16,12 @@ NEEDED = ("torch", "diffusers", "transformers", "peft", "safetensors")
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _one_thread_and_no_hub():
+def _diffusers_for_all(diffusers_here):
+    """Without it nothing here runs."""
+
+
+@pytest.fixture(scope="session")
+def diffusers_here():
     """Tiny models are quickest on one thread; no library may ask the network for a file."""
     if missing := [name for name in NEEDED if find_spec(name) is None]:
         skip_or_fail(f"{', '.join(missing)} not installed: make setup-gpu")
@@ -37,7 +42,7 @@ def _one_thread_and_no_hub():
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory):
+def tiny(tmp_path_factory, diffusers_here):
     """Three single-file checkpoints, their config folder, a VAE of its own. Read only."""
     from bench import tiny_sdxl
 

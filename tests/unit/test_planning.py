@@ -82,6 +82,7 @@ def test_a_prompt_over_the_models_limit_is_named_by_digest():
         ({"prompts": [CANARY], "safety": "none"}, "safety: "),
         ({"prompts": [CANARY], "negative_prompt": CANARY * 300}, "negative_prompt: .*4000"),
         ({"prompts": [CANARY], "style": "x"}, "style: Extra inputs"),
+        ({"prompts": [CANARY], "diffusion": {CANARY: 1}}, "diffusion .no field.: Extra inputs"),
     ],
 )
 def test_a_batch_that_cannot_be_made_says_which_field_and_what_it_takes(fields, said):

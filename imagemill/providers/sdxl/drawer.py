@@ -5,6 +5,7 @@ Knows diffusers; decides nothing about which checkpoint is resident (`weights`).
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,6 +106,8 @@ class Drawer:
         pipe = self._pipes[name]
         if control is not None:
             pipe.controlnet = control
+        if self.union_mode(group.control) is not None:
+            _each_image_alone(control, places=group.bucket)
         pipe.scheduler = scheduler(group.sampler, self.parts["scheduler"].config)
         return pipe
 
@@ -172,6 +175,23 @@ class Drawer:
         self._pipes.clear()
         self._words.clear()
         self.parts = {}
+
+
+def _each_image_alone(net: Any, *, places: int) -> None:  # noqa: ANN401 - a ControlNetUnionModel
+    """Let a union ControlNet look at each image of a bucket as if it were alone in it.
+
+    Its transformer over kinds takes rows for a sequence (`nn.MultiheadAttention` without
+    `batch_first`, diffusers 0.42.1 as the model's own code), so that an image would depend on its
+    neighbours. Rows of one image, without and with its words, still see each other, as in bucket 1.
+    """
+
+    def attention(layer: Any, rows: Any) -> Any:  # noqa: ANN401 - a module, its tensors
+        halves = rows.shape[0] // places
+        apart = rows.reshape(halves, places * rows.shape[1], rows.shape[2])
+        return layer.attn(apart, apart, apart, need_weights=False)[0].reshape(rows.shape)
+
+    for layer in net.transformer_layes:
+        layer.attention = partial(attention, layer)
 
 
 def _plain_group(name: str) -> Group:

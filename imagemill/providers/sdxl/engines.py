@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from imagemill.providers.sdxl.engine import Engine
 from imagemill.providers.sdxl.options import SdxlOptions
-from imagemill.providers.sdxl.tally import EngineReport
 
 _engines: dict[str, Engine] = {}
 _making = threading.Lock()
@@ -37,9 +36,9 @@ def close_engines() -> None:
             _engines.popitem()[1].close()
 
 
-def reports() -> list[EngineReport]:
-    """Return what the engines of this process did, for a page or an artifact."""
-    return [engine.report() for engine in _engines.values()]
+def running_engines() -> list[Engine]:
+    """Return all engines of this process that were started."""
+    return list(_engines.values())
 
 
 # A GPU thread that is cut off amid a call takes the interpreter down with it.

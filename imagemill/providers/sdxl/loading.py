@@ -85,18 +85,18 @@ def load_checkpoint(options: SdxlOptions, name: str, *, vae: Any, dtype: Any) ->
         if name not in ("image_encoder", "feature_extractor")
     }  # fmt: skip
     for part in ("unet", "text_encoder", "text_encoder_2", *(() if shared else ("vae",))):
-        _check_whole(components[part], file, part)
+        _check_whole(components[part], f"The checkpoint {file}", part)
+        components[part].requires_grad_(requires_grad=False).eval()
     return components
 
 
-def _check_whole(module: Any, file: Path, part: str) -> None:  # noqa: ANN401 - a torch module
-    """Refuse a module whose weights were not all in the file."""
+def _check_whole(module: Any, what: str, part: str = "weights") -> None:  # noqa: ANN401
+    """Refuse a module whose weights were not all in the file: diffusers leaves them without numbers."""
     if any(parameter.is_meta for parameter in module.parameters()):
         raise ProviderMisconfigured(
-            f"The checkpoint {file} lacks a part of its {part}.",
+            f"{what} lacks some of its {part}.",
             remedy="Download it again and compare its sha256 with the publisher's.",
         )
-    module.requires_grad_(requires_grad=False).eval()
 
 
 def load_vae(options: SdxlOptions, place: Place) -> Any:  # noqa: ANN401 - AutoencoderKL or None
@@ -115,6 +115,7 @@ def load_vae(options: SdxlOptions, place: Place) -> Any:  # noqa: ANN401 - Autoe
                 str(options.vae), config=str(options.config / "vae"), dtype=place.dtype,
                 local_files_only=True,
             )  # fmt: skip
+    _check_whole(vae, f"The VAE {options.vae}")
     return on_device(vae, place)
 
 
@@ -135,6 +136,7 @@ def load_control(file: Path, unet: Any, place: Place) -> Any:  # noqa: ANN401 - 
             with torch.device("meta"):  # 1.25 G random numbers would only be thrown away
                 made = ControlNetModel.from_unet(unet, load_weights_from_unet=False)
             made.load_state_dict(load_file(str(file)), assign=True)
+    _check_whole(made, f"The ControlNet {file}")
     return on_device(made, place)
 
 

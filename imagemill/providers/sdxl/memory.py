@@ -23,13 +23,17 @@ def figures(place: Place) -> dict[str, Any]:
 
 
 def cap(place: Place, gb: float | None) -> None:
-    """Behave as on a card of so much memory: what is beyond it is out of memory."""
-    if gb is None or place.device.type != "cuda":
+    """Behave as on a card of so much memory: what is beyond it is out of memory.
+
+    None is the whole card, also where an earlier engine of this process had a cap.
+    """
+    if place.device.type != "cuda":
         return
     import torch
 
     _, total = torch.cuda.mem_get_info(place.device)
-    torch.cuda.set_per_process_memory_fraction(min(1.0, gb * GB / total), place.device)
+    share = 1.0 if gb is None else min(1.0, gb * GB / total)
+    torch.cuda.set_per_process_memory_fraction(share, place.device)
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -69,7 +69,13 @@ class SdxlProvider:
         Raises:
             UnsupportedRequest: it is not configured.
         """
-        return self._options.named(checkpoint)
+        try:
+            return self._options.named(checkpoint)
+        except UnsupportedRequest as error:
+            raise UnsupportedRequest(
+                f"The style wants a checkpoint called {checkpoint}…: {error.message}",
+                remedy=f"{error.remedy} Put it into the models folder, or name another style.",
+            ) from error
 
     async def check_configuration(self) -> None:
         """Make sure that torch, tokenizers and the shared files are there. Checkpoints: `completed`.

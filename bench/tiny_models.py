@@ -1,5 +1,9 @@
-"""A models folder as people keep it, with tiny weights in it."""
+"""A models folder with tiny random weights: `python -m bench.tiny_models DIR`, to try everything but art.
 
+Its pictures are noise. Everything else is real: files, headers, swaps, buckets, workers, lanes.
+"""
+
+import sys
 from pathlib import Path
 
 from PIL import Image, ImageDraw
@@ -30,3 +34,11 @@ def reference(file: Path) -> Path:
     ImageDraw.Draw(picture).ellipse((20, 30, 100, 110), fill="black")
     picture.save(file)
     return file
+
+
+if __name__ == "__main__":
+    place = tiny_models(Path(sys.argv[1]).absolute())
+    sys.stdout.write(
+        f"export IMAGEMILL_SDXL_MODELS={place} IMAGEMILL_SDXL_CONFIG={place / 'config'}\n"
+        'imagemill sdxl "a lighthouse at night" --size 256 --steps 4   # noise: random weights\n'
+    )
