@@ -67,10 +67,12 @@ async def open_studio(
         segmenter = load_segmenter(order.segmenter, settings)
         spool = Spool(settings.home)
         spool.check()
-        output_dir = _output_folder(order)
         endpoint = await load_endpoint(order.webhook, settings) if order.webhook else None
         store = await load_store(order.store)
         _, problems = await gather(store.check(), key_problems(routes))
+        if len(problems) == len(routes):  # nobody can be asked: no asset could even be begun
+            raise problems[0][1]
+        output_dir = _output_folder(order)
         ledger = open_ledger(settings.ledger_url)
         parts.callback(ledger.close)
         shop = Workshop(

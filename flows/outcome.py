@@ -19,13 +19,14 @@ def outcome(result: BatchResult) -> Any:  # noqa: ANN401 - a State, which Prefec
 
 def ended(result: BatchResult, data: dict[str, Any], *, noun: str) -> Any:  # noqa: ANN401 - a State, which Prefect turns into the run's
     """Return the state a run ends in, with `data` for its caller; `noun` is what it makes."""
-    counts = f"{result.success_count} of {result.total} {noun}"
+    one = noun.removesuffix("s") if result.total == 1 else noun
+    counts = f"{result.success_count} of {result.total} {one}"
     if run_state(result) == "cancelled":
         return Cancelled(
             message=f"Stopped after {counts}; the same batch again goes on.", data=data
         )
     if not result.success_count:
-        return Failed(message=f"None of {result.total} {noun} was made.", data=data)
+        return Failed(message=f"None of {result.total} {one} was made.", data=data)
     if any(image.error_class == BudgetExceeded.error_class for image in result.results):
         counts = f"The budget is used up after {counts}; resume the run with a higher one"
         return Completed(name="CompletedWithFailures", message=f"{counts}.", data=data)

@@ -239,3 +239,12 @@ def test_a_store_that_does_not_take_an_asset_fails_it_and_keeps_it_paid(
     (again,) = make(requests, output_dir=str(tmp_path))["results"]
     assert (again["status"], again["state"]) == ("success", "reused")
     assert mill.fake.stats.requests == 2
+
+
+def test_without_a_key_nothing_is_begun(mill, tmp_path, monkeypatch):
+    """Nobody could be asked: refused at the door; no run is left to resume, no folder is made."""
+    monkeypatch.delenv("GOOGLE_API_KEY")
+    with pytest.raises(ProviderMisconfigured, match="GOOGLE_API_KEY"):
+        make([asset()], provider="gemini", output_dir=str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+    assert not mill.has_ledger() or not mill.rows("SELECT id FROM runs")
