@@ -20,7 +20,17 @@ from imagemill.providers.sdxl.generate import Generate
 from imagemill.providers.sdxl.postprocess import Postprocess
 from imagemill.providers.sdxl.preprocess import Preprocess
 from imagemill.providers.sdxl.ticket import bare
-from tests.sdxl.asking import PATIENCE_S, asked, drawn, frames, options, pixels, submitted, until
+from tests.sdxl.asking import (
+    PATIENCE_S,
+    asked,
+    drawn,
+    frames,
+    options,
+    pixels,
+    png,
+    submitted,
+    until,
+)
 
 
 @pytest.fixture
@@ -149,12 +159,17 @@ def test_an_image_that_does_not_fit_alone_is_drawn_in_tiles(engine):
     """Its facts say so; it is the picture but for the seams of the tiles."""
     import numpy as np
 
-    found = frames(engine(generate=Failing(short_of_memory(most=0, tiled_most=1))), [asked()])[0]
+    one = engine(generate=Failing(short_of_memory(most=0, tiled_most=1)))
+    found = frames(one, [asked()])[0]
     assert found.facts["tiled"] == 1
     plain = frames(engine(), [asked()])[0]
     assert found.data != plain.data
     apart = np.abs(pixels(found.data).astype(int) - pixels(plain.data))
     assert apart.mean() < 32
+    # Nothing is left of it: a wide reference is not read in tiles afterwards.
+    wide = asked(strength=0.6).model_copy(update={"aspect_ratio": "21:9"})
+    one._gpu[0].wrong = lambda frames, bench: None
+    assert drawn(one, [wide], references=[png()]) == drawn(engine(), [wide], references=[png()])
 
 
 def test_what_does_not_fit_at_all_fails_alone(engine):
@@ -485,8 +500,9 @@ def test_closing_ends_every_wait(engine):
     closing = threading.Thread(target=one.close)
     closing.start()
     until(lambda: one.closed)
-    prepare.set()
     gate.open.set()
+    until(lambda: not one._thread.is_alive())
+    prepare.set()
     closing.join(PATIENCE_S)
     for ticket in [under_way, *queued, preparing]:
         with pytest.raises(RunStopped) as caught:

@@ -50,7 +50,7 @@ def provider(tiny, digests):
 @pytest.fixture(scope="module")
 def warm(tiny, parts, digests):
     """One provider whose engine stays, with a ControlNet for edges and a LoRA."""
-    some = options(tiny, linger_s=0.2, **parts)
+    some = options(tiny, linger_s=1, **parts)
     yield SdxlProvider(some, digests=digests)
     engines.close_engines()
 
