@@ -22,6 +22,7 @@ from flows.batch import made_here
 from imagemill.errors import ImagemillError, ProviderUnavailable
 from imagemill.publishing import run_state
 from imagemill.request import BatchRequest, BatchResult
+from tasks.gpu import leave_if_gpu_is_lost
 
 AT_ONCE = 4
 """Runs that are prepared and stored beside the one that is drawn; the GPU itself takes one call."""
@@ -41,6 +42,8 @@ async def draw_warm(run_id: str) -> str:
     except ImagemillError as refused:
         await could_not_begin(run_id, refused)
         return "failed"
+    finally:
+        leave_if_gpu_is_lost()
 
 
 async def asked_warm(batch: BatchRequest) -> BatchResult:

@@ -9,6 +9,7 @@ ImagemillError
 │  └─ RunStopped            somebody stopped the run before this image was sent
 ├─ ProviderError
 │  ├─ ProviderMisconfigured key, endpoint or model refused; the whole run stops sending
+│  │  └─ GpuLost            local: this process draws nothing more; another one may
 │  ├─ RateLimited           carries `retry_after_s`; retried
 │  ├─ QuotaExhausted        a per-day quota is spent; not retried today
 │  ├─ ProviderUnavailable   refused before it was billed (5xx, no connection); retried
@@ -130,6 +131,12 @@ class ProviderMisconfigured(ProviderError):
     """Key, endpoint, project or model is refused: every further request would fail alike."""
 
     error_class = "misconfigured"
+
+
+class GpuLost(ProviderMisconfigured):
+    """The GPU's context is gone; nothing more can be drawn by this process, only by another one."""
+
+    error_class = "gpu_lost"
 
 
 class RateLimited(ProviderError):

@@ -21,6 +21,7 @@ REMEDY_BY_CLASS = {
     "artifact": "The bytes were missing or broken. Run again; what is whole is reused.",
     "blocked": "The provider's filter refused. Change the prompt, or choose a looser `safety`.",
     "budget": "The budget was reached. Raise it and run again; what is made is reused.",
+    "gpu_lost": "The GPU gave the process up. Run again; what is drawn is reused.",
     "held": "Another run is paying for the same image. Run again in a moment.",
     "judge": "The picture was made and not judged. Look at it, or run again; what is made is reused.",
     "ledger": "The ledger refused. Look at its database, then run again.",

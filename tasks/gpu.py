@@ -1,7 +1,9 @@
 """What Prefect's UI shows of the GPU: memory, loads, swaps, and where the time went."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import logging
+import os
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from uuid import UUID
 
@@ -11,6 +13,9 @@ from prefect.artifacts import aupdate_progress_artifact as update
 
 from imagemill.providers.base import LocalEngine
 from imagemill.workshop import Workshop
+
+LAST_WORDS_S = 2.0
+"""How long a process that ends still talks to the server."""
 
 REFRESH_S = 2.0
 """How often the step under way is shown: a call of 30 steps takes seconds."""
@@ -68,3 +73,19 @@ async def _written(
         )
     except Exception as error:
         get_run_logger().warning("The GPU artifact was not written: %s", type(error).__name__)
+
+
+LOST = 70
+"""Exit code of a lane whose GPU gave it up (EX_SOFTWARE of sysexits.h); `imagemill up` starts another."""
+
+
+def leave_if_gpu_is_lost(leave: Callable[[int], object] = os._exit) -> None:
+    """End this process in a moment when its GPU gave it up: it would refuse every image from now on.
+
+    In a moment, so that the state of the run at hand is told first.
+    """
+    from imagemill.providers.sdxl.engines import running_engines
+
+    if any(engine.lost for engine in running_engines()):
+        logging.getLogger(__name__).error("The GPU's context is gone; this process ends.")
+        asyncio.get_running_loop().call_later(LAST_WORDS_S, leave, LOST)

@@ -1,5 +1,6 @@
 """The engine: who is drawn with whom, what a failure costs, and that nobody waits for ever."""
 
+import asyncio
 import logging
 import threading
 import weakref
@@ -540,3 +541,34 @@ def test_idle_for_long_enough_the_weights_go_and_come_back(engine):
     assert drawn(one, [asked()]) == before
     assert one.report().loads == {"first": 2}
     assert one.report().releases >= 1
+
+
+async def test_a_gpu_that_gave_up_ends_the_lane_and_says_so(tiny, monkeypatch):
+    """Every further call would fail alike: the run stops sending, the lane's process leaves with 70."""
+    import torch
+
+    from imagemill.errors import GpuLost
+    from imagemill.providers.sdxl import engines
+    from tasks import gpu
+
+    class Gone(Generate):
+        def run(self, frames, bench):
+            raise torch.AcceleratorError(
+                "CUDA error: an illegal memory access was encountered", 700
+            )
+
+    left, some = asyncio.Event(), options(tiny)
+    monkeypatch.setattr(gpu, "LAST_WORDS_S", 0)
+    nodes = [Preprocess(), Gone(), Postprocess()]
+    engine = engines.engine_of(some, lambda made: Engine(made, nodes=nodes))
+    try:
+        gpu.leave_if_gpu_is_lost(lambda _code: left.set())
+        ticket = engine.submit(asked(), (), chunks=1)
+        with pytest.raises(GpuLost, match="context is gone"):
+            await asyncio.wrap_future(ticket.future)
+        codes = []
+        gpu.leave_if_gpu_is_lost(lambda code: (codes.append(code), left.set()))
+        await left.wait()
+    finally:
+        engines.close_engines()
+    assert codes == [gpu.LOST]

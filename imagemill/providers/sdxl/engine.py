@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import InvalidStateError, ThreadPoolExecutor
 from contextlib import suppress
 
-from imagemill.errors import ProviderError, ProviderMisconfigured, RunStopped
+from imagemill.errors import GpuLost, ProviderError, ProviderMisconfigured, RunStopped
 from imagemill.providers.sdxl.buckets import Choice, Group, Waiting, choose, group_of
 from imagemill.providers.sdxl.drawer import Drawer
 from imagemill.providers.sdxl.frame import Bench, Frame, Node, run_node
@@ -59,6 +59,7 @@ class Engine:
         self._changed = threading.Condition()
         self._idle_since_s = time.monotonic()
         self._closed = False
+        self.lost = False
         self._resident: frozenset[str] = frozenset()
         self._threads = ThreadPoolExecutor(ENCODERS, thread_name_prefix="sdxl-node")
         self._thread = threading.Thread(target=self._work, name="sdxl-gpu", daemon=True)
@@ -263,6 +264,7 @@ class Engine:
             for node in self._gpu:
                 done = self._past(node, done, bench)
         except BaseException as error:
+            self.lost = self.lost or isinstance(error, GpuLost)
             return bare(error)
         self._tally.drawn(images=len(done), bucket=frames[0].group.bucket)
         return done

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from imagemill.errors import ImagemillError, ProviderError
+from imagemill.errors import GpuLost, ImagemillError, ProviderError
 from imagemill.providers.sdxl.buckets import Group
-from imagemill.providers.sdxl.memory import out_of_memory
+from imagemill.providers.sdxl.memory import context_is_gone, out_of_memory
 from imagemill.request import ImageRequest
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ def run_node(node: Node, frames: Sequence[Frame], bench: Bench) -> list[Frame]:
 
     Raises:
         ImagemillError: the node's own, or a `ProviderError` for what it did not foresee.
+        GpuLost: this process draws nothing more.
         torch.OutOfMemoryError: as it came, so that a smaller bucket is tried.
     """
     began = time.perf_counter()
@@ -108,6 +109,12 @@ def run_node(node: Node, frames: Sequence[Frame], bench: Bench) -> list[Frame]:
         if out_of_memory(error):
             raise
         _log(node, error)
+        if context_is_gone(error):
+            raise GpuLost(
+                f"The GPU's context is gone (node: {node.name}): this process draws nothing more.",
+                remedy="Start the run again; what is drawn is reused. If it comes back, look at "
+                "the GPU (nvidia-smi, dmesg).",
+            ) from error
         raise ProviderError(
             f"Drawing failed: {type(error).__name__} (node: {node.name}).",
             remedy="Look at the worker's log and GPU (nvidia-smi); restart it if it goes on.",

@@ -41,3 +41,10 @@ def out_of_memory(error: BaseException) -> bool:
     import torch
 
     return isinstance(error, torch.OutOfMemoryError)
+
+
+def context_is_gone(error: BaseException) -> bool:
+    """Tell whether the GPU gave up this process: after an illegal access every further call fails."""
+    import torch
+
+    return isinstance(error, torch.AcceleratorError) and not out_of_memory(error)
