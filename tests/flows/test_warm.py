@@ -5,13 +5,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from bench.tiny_models import NAMES
-from imagemill.errors import ImagemillError
+from imagemill.errors import ImagemillError, ProviderUnavailable
 from tests.flows.sdxl import figures
 
 pytestmark = pytest.mark.timeout(240)
@@ -28,10 +29,21 @@ def lane(mill, log):
             stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
     try:
+        until_seen()
         yield process
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=30)
+
+
+def until_seen(within_s=90):
+    """Wait until the server sees a lane: who asks before is told that there is none."""
+    from flows.warm import lane_is_seen
+
+    deadline = time.monotonic() + within_s
+    while not asyncio.run(lane_is_seen()):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 def asked(sdxl, prompt, **fields):
@@ -56,6 +68,9 @@ def files_that_hold(prompts, mill, log):
 def test_a_second_single_image_needs_no_load(mill, sdxl, words, tmp_path):
     """The checkpoint stays between the runs of a lane; what is refused is told; no file keeps a prompt."""
     prompts, log = words(3), tmp_path / "lane.log"
+    with pytest.raises(ProviderUnavailable, match="Nobody took") as nobody:
+        asked(sdxl, prompts[0])
+    assert "up --gpu" in nobody.value.remedy
     with lane(mill, log):
         first = asked(sdxl, prompts[0])
         second = asked(sdxl, prompts[1])
