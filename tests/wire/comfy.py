@@ -80,6 +80,7 @@ class FakeComfy:
         self.uploads: dict[str, bytes] = {}
         self.paths: list[str] = []
         self.began = threading.Event()
+        self.taken = threading.Semaphore(0)
         self.history: dict[str, dict[str, Any]] = {}
         self._server = HttpServer(self._handle)
         self._pending: list[Job] = []
@@ -169,6 +170,7 @@ class FakeComfy:
         if error:
             return _json({"error": error, "node_errors": node_errors}, 400)
         self._pending.append(job)
+        self.taken.release()
         if self._work is None or self._work.done():
             self._work = asyncio.get_running_loop().create_task(self._run_all())
         late = {"drop_after": Reply(drop=True), "gateway_taken": Reply(504)}

@@ -134,5 +134,8 @@ def _told(kind: str, details: str, extra: Json) -> Json:
 def signature(graph: Graph, node: str) -> str:
     """What a node's output depends on: two nodes with one signature are the same to the cache."""
     inputs = graph[node]["inputs"]
-    told = {n: signature(graph, v[0]) if is_link(v) else v for n, v in sorted(inputs.items())}
+    told = {
+        n: signature(graph, v[0]) if is_link(v) and v[0] in graph else v
+        for n, v in sorted(inputs.items())
+    }
     return json.dumps([graph[node]["class_type"], told])

@@ -15,6 +15,9 @@ report, arXiv 2307.01952); other diffusion models are content with the same shap
 
 SIDES_PX = {"256": 256, "512": 512, "1K": 1024, "2K": 2048}
 
+SAME_SHAPE = 0.04
+"""Farthest that a size of `RATIOS` is from its ratio; different ratios lie farther apart."""
+
 STEP_PX = 8
 """Latents are an eighth of the picture, so its sides are multiples of 8."""
 
@@ -40,7 +43,7 @@ def pixel_size(size: str, aspect_ratio: str, *, own: tuple[int, int]) -> tuple[i
     """
     native = native_size(*own)
     across, down = (int(part) for part in aspect_ratio.split(":"))
-    if size == native and abs(own[0] / own[1] - across / down) < 0.01:
+    if size == native and abs(own[0] / own[1] * down / across - 1) < SAME_SHAPE:
         return own
     width, height = RATIOS[aspect_ratio]
     scale = math.sqrt(own[0] * own[1]) / 1024 * SIDES_PX[size] / SIDES_PX[native]
