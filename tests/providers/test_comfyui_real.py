@@ -5,6 +5,7 @@ Draws a few 128 x 128 pictures of two steps with the first checkpoint that the s
 
 import asyncio
 import json
+import time
 
 import httpx
 import pytest
@@ -64,19 +65,23 @@ async def test_it_draws_and_the_same_again_is_the_same(drawer):
     assert second.facts["cached_nodes"] > 0
 
 
+def until_running(ask, *, running):
+    """Poll the server, which is another process, until it runs something, or nothing."""
+    deadline = time.monotonic() + 120
+    while bool(ask("GET", "/queue").json()["queue_running"]) is not running:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 async def test_a_cancelled_image_is_not_on_the_server_any_more(drawer, ask):
     """Neither queued nor running, and nobody waits for it."""
     drawn = drawer(panel(n3={"steps": 400}, n5={"width": 128, "height": 128}))
     task = asyncio.create_task(drawn.generate(asked(drawn)))
-    async with asyncio.timeout(60):
-        while not ask("GET", "/queue").json()["queue_running"]:
-            await asyncio.sleep(0.1)
+    await asyncio.to_thread(until_running, ask, running=True)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    async with asyncio.timeout(120):
-        while ask("GET", "/queue").json()["queue_running"]:
-            await asyncio.sleep(0.1)
+    await asyncio.to_thread(until_running, ask, running=False)
 
 
 async def test_an_image_that_runs_too_long_is_stopped(drawer):
