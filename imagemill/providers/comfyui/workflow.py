@@ -22,6 +22,9 @@ SHIPPED = ("make_panel", "make_panel_sdxl")
 MAX_BYTES = 4_000_000
 """A hundred times the largest export seen; a file beyond it is another kind of JSON."""
 
+FALLBACK_PX = (512, 512)
+"""Of a workflow whose own size is no number: what every diffusion model draws."""
+
 
 @dataclass(frozen=True)
 class Fill:
@@ -65,9 +68,10 @@ class Workflow:
         """Width and height it was exported with, None where something else decides them."""
         if self.slots.size is None:
             return None
-        width, height = (inputs_of(self.graph, s.node).get(s.name) for s in self.slots.size)
-        whole = type(width) is int and type(height) is int and min(width, height) > 0
-        return (width, height) if whole else (512, 512)
+        match [inputs_of(self.graph, slot.node)[slot.name] for slot in self.slots.size]:
+            case [int() as width, int() as height] if min(width, height) > 0:
+                return width, height
+        return FALLBACK_PX
 
     @property
     def classes(self) -> tuple[str, ...]:
