@@ -134,6 +134,24 @@ async def test_a_server_that_names_prompts_itself_is_followed_by_its_id(comfy, d
     assert (await drawn.generate(asked(drawn))).data
 
 
+async def test_an_image_between_queue_and_history_is_not_lost(comfy, drawer):
+    """It may end between the two questions: two misses in a row are borne, a third is not."""
+    drawn = drawer()
+    comfy.polls_blank = 2 * 2
+    assert (await drawn.generate(asked(drawn))).data
+    comfy.polls_blank = 3 * 2
+    with pytest.raises(ProviderUnavailable, match="lost the image"):
+        await drawn.generate(asked(drawn))
+
+
+async def test_no_proxy_of_the_environment_is_between_us_and_the_server(comfy, drawer, monkeypatch):
+    """Only settings read the environment; a proxy would see prompts."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
+    drawn = drawer()
+    assert (await drawn.generate(asked(drawn))).data
+
+
 async def test_a_server_that_is_away_for_a_moment_is_waited_for(comfy, drawer):
     """Polls that get no answer say nothing about the image."""
     comfy.polls_dropped = 4

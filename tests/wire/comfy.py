@@ -5,7 +5,8 @@ Its answers have the shape of those recorded from a real server (tests/wire/comf
 `python -m tests.wire.comfy --port 8188` serves one for trying.
 
 Faults are rules (tests.wire.faults.Fault) over submissions, counted from 1. On the way in: SUBMIT;
-while it runs: RUN. `polls_dropped` counts answers of /history and /queue that never come.
+while it runs: RUN. `polls_dropped` counts answers of /history and /queue that never come, and
+`polls_blank` those that know nothing, as between two questions.
 """
 
 import argparse
@@ -74,6 +75,8 @@ class FakeComfy:
         self.checkpoints = list(checkpoints or ("v1-5-pruned-emaonly-fp16.safetensors",))
         self.faults: list[Fault] = []
         self.polls_dropped = 0
+        self.polls_blank = 0
+        self.most = 0
         self.submitted: list[Job] = []
         self.deleted: list[str] = []
         self.interrupts: list[str] = []
@@ -118,9 +121,7 @@ class FakeComfy:
         route, _, rest = url.path.removeprefix("/").partition("/")
         routes = {
             "POST prompt": lambda: self._submit(request),
-            "GET history": lambda: self._told(
-                {rest: self.history[rest]} if rest in self.history else {}
-            ),
+            "GET history": lambda: self._told(self._history(rest)),
             "GET queue": lambda: self._told(self._queue()),
             "POST queue": lambda: self._delete(json.loads(request.body)),
             "POST interrupt": lambda: self._interrupt(json.loads(request.body or b"{}")),
@@ -136,6 +137,9 @@ class FakeComfy:
         if self.polls_dropped > 0:
             self.polls_dropped -= 1
             return Reply(drop=True)
+        if self.polls_blank > 0:
+            self.polls_blank -= 1
+            return _json({})
         return _json(value)
 
     def _object_info(self, name: str) -> Reply:
@@ -170,12 +174,16 @@ class FakeComfy:
         if error:
             return _json({"error": error, "node_errors": node_errors}, 400)
         self._pending.append(job)
+        self.most = max(self.most, len(self._pending) + bool(self._running))
         self.taken.release()
         if self._work is None or self._work.done():
             self._work = asyncio.get_running_loop().create_task(self._run_all())
         late = {"drop_after": Reply(drop=True), "gateway_taken": Reply(504)}
         told = {"prompt_id": job.id, "number": job.number, "node_errors": node_errors}
         return late.get(fault) or _json(told)
+
+    def _history(self, wanted: str) -> dict[str, Any]:
+        return {k: v for k, v in self.history.items() if not wanted or k == wanted}
 
     def _queue(self) -> dict[str, Any]:
         running = [self._running.told] if self._running else []
@@ -239,6 +247,8 @@ class FakeComfy:
             self._end(job, {})
         elif fault in ("node_error", "out_of_memory"):
             self._raise(job, "torch.OutOfMemoryError" if fault == "out_of_memory" else "Exception")
+        elif any(".." in job.graph[n]["inputs"]["filename_prefix"] for n in job.outputs):
+            self._raise(job, "Exception", node_type="SaveImage")
         elif fault != "lost":
             self._seen |= dict.fromkeys(s for s in signatures.values() if s not in self._seen)
             outputs = {node: self._saved(job, node, signatures[node]) for node in job.outputs}
@@ -259,10 +269,10 @@ class FakeComfy:
             self._seen[seen] = {"filename": name, "subfolder": folder, "type": "output"}
         return {"images": [self._seen[seen]]}
 
-    def _raise(self, job: Job, kind: str) -> None:
+    def _raise(self, job: Job, kind: str, node_type: str = "KSampler") -> None:
         words = json.dumps(job.graph)
         job.say(
-            "execution_error", node_id="3", node_type="KSampler", executed=[],
+            "execution_error", node_id="3", node_type=node_type, executed=[],
             exception_message=f"failed at /home/me/ComfyUI with {words}", exception_type=kind,
             traceback=[f'  File ".../execution.py", line 1, in {words}\n'],
             current_inputs={"positive": [words]}, current_outputs=["1"],
