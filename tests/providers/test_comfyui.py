@@ -5,6 +5,7 @@ from io import BytesIO
 
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from imagemill.decode import decoded
 from imagemill.errors import (
@@ -13,7 +14,9 @@ from imagemill.errors import (
     ProviderUnavailable,
     UnsupportedRequest,
 )
-from imagemill.providers.comfyui import ComfyUIProvider, load_workflow
+from imagemill.providers.comfyui import ComfyUIProvider, Patience, load_workflow
+from imagemill.providers.comfyui.patience import Clock
+from imagemill.providers.comfyui.provider import without_metadata
 from tests.builders import image_request
 from tests.providers.comfy_graphs import CHECKPOINT, panel, with_reference
 from tests.wire.comfy import FakeComfy
@@ -137,11 +140,62 @@ async def test_a_server_that_names_prompts_itself_is_followed_by_its_id(comfy, d
 async def test_an_image_between_queue_and_history_is_not_lost(comfy, drawer):
     """It may end between the two questions: two misses in a row are borne, a third is not."""
     drawn = drawer()
-    comfy.polls_blank = 2 * 2
+    comfy.polls = ["blank"] * 2 * 2
     assert (await drawn.generate(asked(drawn))).data
-    comfy.polls_blank = 3 * 2
+    comfy.polls = ["blank"] * 3 * 2
     with pytest.raises(ProviderUnavailable, match="lost the image"):
         await drawn.generate(asked(drawn))
+
+
+async def test_misses_count_in_a_row(comfy, drawer):
+    """An image that was seen in between is not lost."""
+    comfy.latency_s = 0.5
+    comfy.polls = [*["blank"] * 4, "", "", *["blank"] * 4, "", ""]
+    drawn = drawer()
+    assert (await drawn.generate(asked(drawn))).data
+    assert len(comfy.submitted) == 1
+
+
+def test_the_clock_of_an_image_begins_with_its_drawing():
+    """Behind others another one runs; and being away counts since the last answer."""
+    now = [0.0]
+    patience = Patience(run_s=300, queue_s=1800, away_s=45)
+    clock = Clock(patience, clock=lambda: now[0])
+    gone = ProviderUnavailable("away")
+
+    def at(seconds, place):
+        now[0] = seconds
+        return clock.late(place)
+
+    assert [at(1799, "pending"), at(1800, "running"), at(2099, "running")] == [None] * 3
+    assert "300 s" in str(at(2101, "running"))
+    waiting = Clock(patience, clock=lambda: now[0])
+    now[0] += 1801
+    assert "1800 s" in str(waiting.late("pending"))
+    for start in (10_000, 10_040):
+        now[0] = start
+        clock.away(gone)
+        now[0] = start + 39
+        clock.away(gone)
+        clock.late("running")
+    now[0] = 20_000
+    clock.away(gone)
+    now[0] = 20_046
+    with pytest.raises(ProviderUnavailable, match="away"):
+        clock.away(gone)
+
+
+def test_nothing_but_pixels_is_kept_of_a_picture():
+    """Text, profile and Exif of a file may all tell; alpha stays."""
+    picture, out = Image.new("RGBA", (8, 8), (1, 2, 3, 4)), BytesIO()
+    exif = Image.Exif()
+    exif[0x010E] = CANARY
+    told = PngInfo()
+    told.add_text("prompt", CANARY)
+    picture.save(out, "PNG", exif=exif, pnginfo=told, icc_profile=CANARY.encode() * 9)
+    with Image.open(BytesIO(without_metadata(out.getvalue()))) as kept:
+        assert (kept.info, dict(kept.getexif())) == ({}, {})
+        assert (kept.mode, kept.getpixel((0, 0))) == ("RGBA", (1, 2, 3, 4))
 
 
 async def test_no_proxy_of_the_environment_is_between_us_and_the_server(comfy, drawer, monkeypatch):
@@ -154,7 +208,7 @@ async def test_no_proxy_of_the_environment_is_between_us_and_the_server(comfy, d
 
 async def test_a_server_that_is_away_for_a_moment_is_waited_for(comfy, drawer):
     """Polls that get no answer say nothing about the image."""
-    comfy.polls_dropped = 4
+    comfy.polls = ["drop"] * 4
     drawn = drawer()
     assert (await drawn.generate(asked(drawn))).data
     assert len(comfy.submitted) == 1
@@ -162,7 +216,7 @@ async def test_a_server_that_is_away_for_a_moment_is_waited_for(comfy, drawer):
 
 async def test_a_server_that_stays_away_is_given_up(comfy, drawer):
     """After a time, as one to ask again later."""
-    comfy.polls_dropped = 10**6
+    comfy.polls = ["drop"] * 10**6
     drawn = drawer(away_s=0.05)
     with pytest.raises(ProviderUnavailable, match="did not answer"):
         await drawn.generate(asked(drawn))

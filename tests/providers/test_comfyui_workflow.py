@@ -124,6 +124,7 @@ def test_past_a_control_net_positive_and_negative_stay_apart():
     graph = panel(n3={"positive": ["30", 0], "negative": ["30", 1]}) | {
         "30": node("ControlNetApplyAdvanced", positive=["6", 0], negative=["7", 0], strength=1.0)
     }
+    graph["6"]["_meta"]["title"] = graph["7"]["_meta"]["title"] = "CLIP Text Encode"
     found = load(graph).slots
     assert (found.positive[0].node, found.negative[0].node) == ("6", "7")
 
@@ -216,6 +217,8 @@ def only_preview():
             "50": node("StringConcatenate", string_a="a", string_b="b")}),
          "'text' of node 6 .* computed by node 50.*no one place"),
         (json.dumps(panel(n6={"text": ["6", 0]})), "no one place"),
+        (json.dumps(panel(n5={"width": ["22", 0], "height": ["22", 0]}) | {
+            "22": node("PrimitiveInt", value=64)}), "no width besides the height"),
         ("/nowhere/workflow.json", "cannot be read .FileNotFoundError.*make_panel"),
         ("no_such_shipped_one", "cannot be read"),
     ],
@@ -243,9 +246,11 @@ def test_no_refusal_tells_the_words_in_a_workflow():
         with pytest.raises(ProviderMisconfigured) as refused:
             load(each)
         assert "xyzzycanary" not in str(refused.value)
-    with pytest.raises(ProviderMisconfigured) as refused:
-        load_workflow(json.dumps(graph)[:-4])
-    assert "xyzzycanary" not in f"{refused.value}{refused.value.__context__!r}"
+    for cut in (json.dumps(graph)[:-4], json.dumps(graph)[1:], '"text": "xyzzycanary"'):
+        with pytest.raises(ProviderMisconfigured) as refused:
+            load_workflow(cut)
+        assert "xyzzycanary" not in str(refused.value)
+        assert refused.value.__cause__ is None
 
 
 def test_a_title_breaks_a_tie_and_a_mapping_beats_both():

@@ -5,8 +5,8 @@ Its answers have the shape of those recorded from a real server (tests/wire/comf
 `python -m tests.wire.comfy --port 8188` serves one for trying.
 
 Faults are rules (tests.wire.faults.Fault) over submissions, counted from 1. On the way in: SUBMIT;
-while it runs: RUN. `polls_dropped` counts answers of /history and /queue that never come, and
-`polls_blank` those that know nothing, as between two questions.
+while it runs: RUN. `polls` says of the next answers of /history and /queue: "drop" never comes,
+"blank" knows nothing, "" is as it should be.
 """
 
 import argparse
@@ -74,8 +74,7 @@ class FakeComfy:
         self.latency_s = latency_s
         self.checkpoints = list(checkpoints or ("v1-5-pruned-emaonly-fp16.safetensors",))
         self.faults: list[Fault] = []
-        self.polls_dropped = 0
-        self.polls_blank = 0
+        self.polls: list[str] = []
         self.most = 0
         self.submitted: list[Job] = []
         self.deleted: list[str] = []
@@ -133,14 +132,9 @@ class FakeComfy:
         return routes.get(f"{request.method} {route}", lambda: Reply(404))()
 
     def _told(self, value: Any) -> Reply:
-        """An answer to a poll, unless it is one that never comes."""
-        if self.polls_dropped > 0:
-            self.polls_dropped -= 1
-            return Reply(drop=True)
-        if self.polls_blank > 0:
-            self.polls_blank -= 1
-            return _json({})
-        return _json(value)
+        """An answer to a poll, as the script says."""
+        how = self.polls.pop(0) if self.polls else ""
+        return Reply(drop=True) if how == "drop" else _json({} if how == "blank" else value)
 
     def _object_info(self, name: str) -> Reply:
         classes = self._classes()

@@ -1,6 +1,7 @@
 """How long is waited for one image, and the clock that says when that is over."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from imagemill.errors import ProviderUnavailable
@@ -25,18 +26,24 @@ class Patience:
 
 
 class Clock:
-    """The deadlines of one image: its own time counts from when the server begins it."""
+    """The deadlines of one image: its own time counts from when the server begins it.
 
-    def __init__(self, patience: Patience) -> None:
+    Args:
+        patience: How long is waited.
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(self, patience: Patience, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._patience = patience
-        self._queued_at = time.monotonic()
+        self._clock = clock
+        self._queued_at = clock()
         self._began_at: float | None = None
         self._away_since: float | None = None
 
     def late(self, place: str) -> ProviderUnavailable | None:
         """Return the error for an image that took too long, by where it is now."""
         self._away_since = None
-        now = time.monotonic()
+        now = self._clock()
         if place == "running" and self._began_at is None:
             self._began_at = now
         if self._began_at is not None and now - self._began_at > self._patience.run_s:
@@ -52,8 +59,13 @@ class Clock:
         return None
 
     def away(self, error: ProviderUnavailable) -> None:
-        """Count the time since the server last answered; a restart takes some ten seconds."""
-        now = time.monotonic()
-        self._away_since = self._away_since or now
+        """Count the time since the server last answered; a restart takes some ten seconds.
+
+        Raises:
+            ProviderUnavailable: `error`, when that is too long.
+        """
+        now = self._clock()
+        if self._away_since is None:
+            self._away_since = now
         if now - self._away_since > self._patience.away_s:
             raise error

@@ -144,8 +144,10 @@ def _read(source: str) -> tuple[str, str]:
             raise ProviderMisconfigured(f"{path} is too large for a workflow.")
         return path.name, path.read_text("utf-8")
     except (OSError, ValueError) as error:
+        # What is no path may be a piece of a pasted workflow, with somebody's words in it.
+        told = f" {source!r}" if len(source) <= 200 and not set(source) & set('{}":\n') else ""
         raise ProviderMisconfigured(
-            f"The workflow {source[:200]!r} cannot be read ({type(error).__name__}).",
+            f"The workflow{told} cannot be read ({type(error).__name__}).",
             remedy=f"Give a path on the machine that runs the worker, or {', '.join(SHIPPED)}.",
         ) from None
 
