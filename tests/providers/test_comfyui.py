@@ -208,10 +208,18 @@ async def test_no_proxy_of_the_environment_is_between_us_and_the_server(comfy, d
 
 async def test_a_server_that_is_away_for_a_moment_is_waited_for(comfy, drawer):
     """Polls that get no answer say nothing about the image."""
-    comfy.polls = ["drop"] * 4
+    comfy.polls = ["drop", "trouble"] * 2
     drawn = drawer()
     assert (await drawn.generate(asked(drawn))).data
     assert len(comfy.submitted) == 1
+
+
+async def test_a_server_that_lets_nobody_look_is_not_asked_for_ever(comfy, drawer):
+    """Somebody put a login before it."""
+    comfy.polls = ["no access"]
+    drawn = drawer()
+    with pytest.raises(ProviderMisconfigured, match="no ComfyUI .HTTP 401"):
+        await drawn.generate(asked(drawn))
 
 
 async def test_a_server_that_stays_away_is_given_up(comfy, drawer):

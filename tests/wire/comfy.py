@@ -6,7 +6,7 @@ Its answers have the shape of those recorded from a real server (tests/wire/comf
 
 Faults are rules (tests.wire.faults.Fault) over submissions, counted from 1. On the way in: SUBMIT;
 while it runs: RUN. `polls` says of the next answers of /history and /queue: "drop" never comes,
-"blank" knows nothing, "" is as it should be.
+"blank" knows nothing, "trouble" and "no access" are of the server's own, "" is as it should be.
 """
 
 import argparse
@@ -134,7 +134,8 @@ class FakeComfy:
     def _told(self, value: Any) -> Reply:
         """An answer to a poll, as the script says."""
         how = self.polls.pop(0) if self.polls else ""
-        return Reply(drop=True) if how == "drop" else _json({} if how == "blank" else value)
+        odd = {"drop": Reply(drop=True), "trouble": TROUBLE, "no access": Reply(401)}
+        return odd.get(how) or _json({} if how == "blank" else value)
 
     def _object_info(self, name: str) -> Reply:
         classes = self._classes()
