@@ -218,7 +218,7 @@ async def test_a_server_that_lets_nobody_look_is_not_asked_for_ever(comfy, drawe
     """Somebody put a login before it."""
     comfy.polls = ["no access"]
     drawn = drawer()
-    with pytest.raises(ProviderMisconfigured, match="no ComfyUI .HTTP 401"):
+    with pytest.raises(ProviderMisconfigured, match=r"no ComfyUI .HTTP 401"):
         await drawn.generate(asked(drawn))
 
 
