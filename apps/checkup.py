@@ -27,6 +27,7 @@ def checkup(settings: Settings) -> list[Finding]:
         ("ledger", _ledger),
         ("object store", _store),
         ("gemini key", _key),
+        ("comfyui", _comfyui),
         ("cut-outs", _cut_outs),
     ]
     findings = [guarded(name, check, settings) for name, check in checks]
@@ -82,6 +83,21 @@ def _key(settings: Settings) -> Finding:
         return Finding("ok", "gemini key", "set")
     remedy = "Set GOOGLE_API_KEY, save a Gemini block, or use --provider sketch."
     return Finding("note", "gemini key", "not set", remedy)
+
+
+def _comfyui(settings: Settings) -> Finding:
+    """Ask a ComfyUI that is configured for its nodes and checkpoints; it draws nothing."""
+    if not settings.comfyui_url:
+        remedy = "Only for a ComfyUI of yours: set IMAGEMILL_COMFYUI_URL (docs/comfyui.md)."
+        return Finding("note", "comfyui", "not configured", remedy)
+    from imagemill.providers.comfyui import ComfyUIProvider, load_workflow
+
+    workflow = load_workflow(settings.comfyui_workflow, checkpoint=settings.comfyui_checkpoint)
+    provider = ComfyUIProvider(workflow, base_url=settings.comfyui_url)
+    version = asyncio.run(provider.version())
+    return Finding(
+        "ok", "comfyui", f"{version} at {provider.base_url}, draws with {workflow.model}"
+    )
 
 
 def _cut_outs(settings: Settings) -> Finding:

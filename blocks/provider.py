@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from prefect.blocks.core import Block
 from pydantic import Field, SecretStr
 
+from blocks.comfyui import ComfyUI
 from blocks.local_sdxl import LocalSDXL
 from blocks.saved import no_such_block, saved_block
 from blocks.settings import Settings
@@ -136,8 +137,8 @@ class Sketch(Block):
         return cls()
 
 
-PROVIDER_BLOCKS: dict[str, type[Gemini | LocalSDXL | Sketch]] = {
-    "gemini": Gemini, "sdxl": LocalSDXL, "sketch": Sketch,
+PROVIDER_BLOCKS: dict[str, type[ComfyUI | Gemini | LocalSDXL | Sketch]] = {
+    "gemini": Gemini, "comfyui": ComfyUI, "sdxl": LocalSDXL, "sketch": Sketch,
 }  # fmt: skip
 
 

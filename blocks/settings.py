@@ -19,7 +19,7 @@ from typing import Any
 
 from filelock import FileLock
 from platformdirs import user_data_path
-from pydantic import Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -66,6 +66,8 @@ class Settings(BaseSettings):
             `make setup-cutout`.
         sdxl_models: A models folder for local SDXL, as ComfyUI keeps it; `sdxl_config` its component
             configs and tokenizers, by default those of `make setup-gpu`; `sdxl_device` auto, cpu, cuda:0.
+        comfyui_*: A ComfyUI server of one's own, the workflow it runs (a path or a shipped one's name)
+            and the checkpoint in it; by default 127.0.0.1:8188 and make_panel.
         gateway_url: Address of the re-signing route that artifacts in the Prefect UI use.
     """
 
@@ -98,6 +100,11 @@ class Settings(BaseSettings):
     sdxl_models: str = ""
     sdxl_config: Path | None = None
     sdxl_device: str = "auto"
+    comfyui_url: str = Field(
+        default="", validation_alias=AliasChoices("IMAGEMILL_COMFYUI_URL", "COMFYUI_URL")
+    )
+    comfyui_workflow: str = ""
+    comfyui_checkpoint: str = ""
     google_api_key: SecretStr = Field(default=SecretStr(""), validation_alias="GOOGLE_API_KEY")
     gemini_api_key: SecretStr = Field(default=SecretStr(""), validation_alias="GEMINI_API_KEY")
     google_gemini_base_url: str = Field(default="", validation_alias="GOOGLE_GEMINI_BASE_URL")

@@ -89,8 +89,8 @@ async def generate_assets(
         max_concurrent: Most assets at work at any moment, 1 to 100.
         max_cost_usd: The most this run, and what continues it, may cost: pictures, judgements and
             refinements. Empty is no limit of its own.
-        provider: Who draws: gemini (needs GOOGLE_API_KEY), sdxl (your own GPU), sketch (embedded
-            drawings, free), or KIND/NAME of a saved block.
+        provider: Who draws: gemini (needs GOOGLE_API_KEY), comfyui (your own server), sdxl
+            (your own GPU), sketch (embedded drawings, free), or KIND/NAME of a saved block.
         model: A name that the command "imagemill models" shows; empty for the provider's default.
         judge: Who looks at the pictures: auto (Gemini where there is a key, else pixels), pixels
             (technical checks alone, free), gemini or gemini:MODEL, openai (the configured

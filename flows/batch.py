@@ -86,8 +86,8 @@ async def generate_images_batch(
         style_name: A look from the shelf, or the name of one in your own styles folder.
         max_concurrent: Most calls on the wire at any moment, 1 to 100; an image each, but for local
             models that draw several by one call.
-        provider: Who draws: gemini (needs GOOGLE_API_KEY), sdxl (your own GPU), sketch (embedded
-            drawings, free), or KIND/NAME of a saved block.
+        provider: Who draws: gemini (needs GOOGLE_API_KEY), comfyui (your own server), sdxl
+            (your own GPU), sketch (embedded drawings, free), or KIND/NAME of a saved block.
         model: A name that the command "imagemill models" shows; empty for the provider's default.
         store: Name of an Artifact Store block; "default" is the local or configured one.
         aspect_ratio: Width to height.

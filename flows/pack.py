@@ -82,7 +82,7 @@ async def generate_pack(
         max_iterations: Most pictures of one asset; empty is what the pack says.
         max_concurrent: Most assets at work at any moment, 1 to 100.
         max_cost_usd: The most this run may cost: pictures, judgements, refinements, redone frames.
-        provider: Who draws: gemini, sdxl (your GPU), sketch (embedded drawings, free), or KIND/NAME of a block.
+        provider: Who draws: gemini, comfyui (your server), sdxl (your GPU), sketch (embedded drawings, free), or KIND/NAME of a block.
         model: A name that the command "imagemill models" shows; empty for the default.
         judge: Who looks: auto, pixels (free), gemini, openai, or KIND/NAME of a block. One with
             eyes also looks at the whole pack.

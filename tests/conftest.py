@@ -12,6 +12,8 @@ for name in [
 ]:
     if name != "IMAGEMILL_TEST_POSTGRES_URL":
         del os.environ[name]
+# The address of a real ComfyUI is for the tests that ask for it, not for whoever reads settings.
+REAL_COMFYUI_URL = os.environ.pop("COMFYUI_URL", "")
 os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
 os.environ["PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW"] = "ignore"
 
@@ -41,6 +43,14 @@ def _loopback_only(monkeypatch):
         return real(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", connect)
+
+
+@pytest.fixture(scope="session")
+def real_comfyui_url():
+    """Address of a real ComfyUI, for `COMFYUI_URL=… pytest -m real_comfy`."""
+    if not REAL_COMFYUI_URL:
+        pytest.skip("COMFYUI_URL names no ComfyUI")
+    return REAL_COMFYUI_URL
 
 
 @pytest.fixture

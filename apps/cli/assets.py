@@ -37,7 +37,7 @@ def assets(
         typer.Option(
             "--provider",
             "-p",
-            help="gemini, sdxl (your GPU), sketch (free drawings) or KIND/BLOCK.",
+            help="gemini, comfyui (your server), sdxl (your GPU), sketch (free drawings) or KIND/BLOCK.",
             envvar="IMAGEMILL_PROVIDER",
         ),
     ] = "gemini",

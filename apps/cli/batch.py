@@ -66,7 +66,7 @@ def batch(
         typer.Option(
             "--provider",
             "-p",
-            help="gemini, sdxl (your GPU), sketch (free drawings) or KIND/BLOCK.",
+            help="gemini, comfyui (your server), sdxl (your GPU), sketch (free drawings) or KIND/BLOCK.",
             envvar="IMAGEMILL_PROVIDER",
         ),
     ] = "gemini",

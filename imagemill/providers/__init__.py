@@ -2,9 +2,10 @@
 
 from imagemill.errors import RequestError
 
-KINDS = ("gemini", "sdxl", "sketch")
-EMBEDDED = frozenset({"sdxl", "sketch"})
-"""Providers that draw on this machine and bill nothing (`Capabilities.embedded` says the same)."""
+KINDS = ("gemini", "comfyui", "sdxl", "sketch")
+EMBEDDED = frozenset({"comfyui", "sdxl", "sketch"})
+"""Providers that draw on the owner's machines and bill nothing: an attempt whose process died may
+simply be repeated (`Capabilities.embedded` says the same)."""
 
 
 def split_name(name: str) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from apps.services.gpus import Gpu
 from blocks.settings import Settings
 from blocks.store import forget_stores
 from tests.unit.small_workshop import unwritable
+from tests.wire.comfy import FakeComfy
 
 
 @pytest.fixture(autouse=True)
@@ -76,6 +77,28 @@ def test_a_database_address_that_is_none_is_bad_and_the_command_says_so(home, mo
 def test_a_healthy_machine_exits_0(home):
     """Notes alone are no failure."""
     assert CliRunner().invoke(app, ["doctor"]).exit_code == 0
+
+
+# --- ComfyUI -------------------------------------------------------------------------------------
+
+
+def test_comfyui_is_one_quiet_row_where_nobody_named_one(home):
+    """Nobody is asked; the variable that would."""
+    finding = found("comfyui")
+    assert (finding.level, finding.found) == ("note", "not configured")
+    assert "IMAGEMILL_COMFYUI_URL" in finding.remedy
+
+
+def test_a_comfyui_that_is_named_is_asked_for_nodes_and_checkpoint(home):
+    """Version, address and model; a checkpoint it lacks is bad, and so is one that is away."""
+    with FakeComfy() as fake:
+        finding = found("comfyui", comfyui_url=fake.url)
+        assert (finding.level, fake.submitted) == ("ok", [])
+        assert finding.found.startswith(f"0.3.64 at {fake.url}, draws with v1-5-pruned")
+        lacking = found("comfyui", comfyui_url=fake.url, comfyui_checkpoint="mine.ckpt")
+        assert (lacking.level, "mine.ckpt" in lacking.found) == ("bad", True)
+    away = found("comfyui", comfyui_url=fake.url)
+    assert (away.level, "IMAGEMILL_COMFYUI_URL" in away.remedy) == ("bad", True)
 
 
 # --- local SDXL ----------------------------------------------------------------------------------

@@ -275,7 +275,7 @@ def test_a_ledger_on_postgresql_tells_the_same(mill, words):
         ({"prompts": ["fine", 7]}, "prompt 2"),
         ({"prompts": ["x " * 16_500]}, "at most 32000|characters"),
         ({"style_name": "Nonesuch"}, "Known styles: .*Pixel Art"),
-        ({"provider": "dalle"}, "gemini, sdxl, sketch"),
+        ({"provider": "dalle"}, "gemini, comfyui, sdxl, sketch"),
         ({"provider": "gemini/nobody"}, "no block gemini/nobody"),
         ({"model": "gemini-0"}, "gemini-nano-banana"),
         ({"aspect_ratio": "7:5"}, "aspect_ratio is one of"),

@@ -1,9 +1,14 @@
-"""The fake Gemini, one server a module, and a provider that talks to it."""
+"""The fake Gemini, one server a module, the fake ComfyUI, and providers that talk to them."""
+
+import json
 
 import pytest
 
+from imagemill.providers.comfyui import ComfyUIProvider, Patience, load_workflow
 from imagemill.providers.gemini import GeminiProvider
+from tests.providers.comfy_graphs import panel
 from tests.sdxl.conftest import diffusers_here, tiny
+from tests.wire.comfy import FakeComfy
 from tests.wire.gemini import FakeGemini
 
 __all__ = ["diffusers_here", "tiny"]
@@ -30,3 +35,22 @@ async def gemini(fake):
     made = GeminiProvider(api_key=GEMINI_KEY, base_url=fake.url, timeout_s=20)
     yield made
     await made.aclose()
+
+
+@pytest.fixture
+def comfy():
+    """A fake ComfyUI of this test's own."""
+    with FakeComfy() as running:
+        yield running
+
+
+@pytest.fixture
+def drawer(comfy):
+    """Make a provider that asks the fake, impatiently, with a workflow of 64 x 64."""
+
+    def made(graph=None, *, mapping=None, **patience):
+        told = {"first_pause_s": 0.002, "longest_pause_s": 0.02, "away_s": 5.0, **patience}
+        workflow = load_workflow(json.dumps(graph or panel()), mapping=mapping)
+        return ComfyUIProvider(workflow, base_url=comfy.url, patience=Patience(**told))
+
+    return made

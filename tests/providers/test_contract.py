@@ -25,6 +25,10 @@ def gemini(request):
     return GeminiProvider(api_key=GEMINI_KEY, base_url=request.getfixturevalue("fake").url)
 
 
+def comfyui(request):
+    return request.getfixturevalue("drawer")()
+
+
 def sdxl(request):
     from imagemill.providers.sdxl import SdxlProvider
     from imagemill.providers.sdxl.engines import close_engines
@@ -34,7 +38,7 @@ def sdxl(request):
     return SdxlProvider(options(tiny), digests=tiny.root / "digests.json")
 
 
-@pytest.fixture(params=[sketch, gemini, sdxl], ids=lambda made: made.__name__)
+@pytest.fixture(params=[sketch, gemini, comfyui, sdxl], ids=lambda made: made.__name__)
 async def provider(request):
     """A new provider is one more line here."""
     made = request.param(request)

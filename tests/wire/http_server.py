@@ -92,7 +92,7 @@ class _Connection(asyncio.Protocol):
             reply.sent()
         head = [
             f"HTTP/1.1 {reply.status} {HTTPStatus(reply.status).phrase}",
-            f"content-type: {reply.content_type}",
+            *([f"content-type: {reply.content_type}"] if reply.content_type else []),
             f"content-length: {len(reply.body)}",
             *(f"{name}: {value}" for name, value in reply.headers.items()),
         ]
