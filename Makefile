@@ -79,7 +79,7 @@ test: setup ## All tests, flows beside the rest, with coverage gates
 	COVERAGE_FILE=.cov/flows/.coverage $(PYTEST) tests/flows; flows=$$?; \
 	echo "· tests/flows are done ($$flows); waiting for the rest"; \
 	wait $$rest; rest=$$?; cat .cov/rest/log; exit $$((flows + rest))
-	@$(BIN)/coverage combine -q .cov/flows .cov/rest
+	@$(BIN)/coverage combine -q .cov/flows/.coverage .cov/rest/.coverage
 	@$(BIN)/coverage report --fail-under=90 | tail -25
 	@$(BIN)/coverage report --fail-under=95 --include='imagemill/*' | tail -3
 
