@@ -1,4 +1,7 @@
 # imagemill: `make demo` shows it, `make test` proves it. Everything installs itself.
+# A gate whose report is cut by `tail` must still fail.
+SHELL := bash
+.SHELLFLAGS := -o pipefail -c
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
