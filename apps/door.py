@@ -14,3 +14,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("Stopped before anything was begun.\n")
         raise SystemExit(INTERRUPTED) from None
+
+
+if __name__ == "__main__":
+    main()

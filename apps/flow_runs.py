@@ -82,3 +82,16 @@ async def mark_crashed(url: str, run_id: str) -> bool:
             f"The Prefect server does not take the end of a run ({type(error).__name__}).",
             remedy="`imagemill status` shows whether it runs.",
         ) from error
+
+
+def gpu_worker_is_online() -> bool:
+    """Whether a worker of the pool `gpu` told the configured Prefect server that it lives."""
+    import httpx
+    from prefect.settings import get_current_settings
+
+    url = f"{get_current_settings().api.url}/work_pools/gpu/workers/filter"
+    try:
+        found = httpx.post(url, json={}, timeout=10).raise_for_status().json()
+    except httpx.HTTPError:
+        return True  # nobody knows: the run itself will say
+    return any(worker.get("status") == "ONLINE" for worker in found)

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
+from apps.flow_runs import gpu_worker_is_online
 from imagemill.workshop import Progress, on_progress, stop_sending
 
 QUIET = {
@@ -96,6 +97,10 @@ class LocalRuns:
             return self._run(generate_by_sdxl, fields)
         from flows.spread import spread_by_sdxl
 
+        if not gpu_worker_is_online():
+            self._say(
+                "No GPU worker is online; the run waits for one. `imagemill up --gpu` starts them."
+            )
         return self._run(spread_by_sdxl, {**fields, "workers": workers})
 
     def warm(self, fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -61,7 +61,7 @@ async def queued_batch(run_id: str) -> tuple[BatchRequest, Opening]:
 async def could_not_begin(run_id: str, error: ImagemillError) -> None:
     """End a waiting run that was refused at the door, so that whoever waits for it hears why."""
     with _ledger() as ledger:
-        said = {TROUBLE: error.message, "remedy": error.remedy}
+        said = {TROUBLE: error.message, "remedy": error.remedy, "class": error.error_class}
         row = await ledger.run(run_id)
         if row is not None and row.ended_at is None:
             await ledger.end_run(run_id, "failed", said)

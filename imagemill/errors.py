@@ -267,3 +267,13 @@ class ServiceError(ImagemillError):
     """A local service could not be started, found or stopped."""
 
     error_class = "service"
+
+
+def error_named(error_class: str) -> type[ImagemillError]:
+    """Return the error of an `error_class`; the base where there is none."""
+    todo: list[type[ImagemillError]] = [ImagemillError]
+    for each in todo:
+        if each.error_class == error_class:
+            return each
+        todo += each.__subclasses__()
+    return ImagemillError

@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 
-from imagemill.errors import ImagemillError, ProviderUnavailable
+from imagemill.errors import ProviderUnavailable, error_named
 from imagemill.ledger import Ledger, RunRow
 from imagemill.ledger.runs import is_gone
 from imagemill.request import BatchResult
@@ -54,6 +54,7 @@ async def result_of_row(ledger: Ledger, row: RunRow) -> BatchResult:
     """
     summary = json.loads(row.summary or "{}")
     if TROUBLE in summary:
-        raise ImagemillError(summary[TROUBLE], remedy=summary.get("remedy", ""))
+        kind = error_named(summary.get("class", ""))
+        raise kind(summary[TROUBLE], remedy=summary.get("remedy", ""))
     images = tuple(await ledger.items(row.id))
     return BatchResult(**{**summary, "results": images})

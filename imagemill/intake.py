@@ -214,10 +214,12 @@ def _read(source: str, roots: tuple[Path, ...]) -> bytes:
         allowed = any(path.is_relative_to(root.resolve()) for root in roots)
         # Checked before it is opened: nobody learns which files exist elsewhere.
         if not allowed:
+            below = (
+                f"Put it below one of: {', '.join(map(str, roots))}; or name" if roots else "Name"
+            )
             raise _refused(
                 "is not in a folder that may be read",
-                f"Put it below one of: {', '.join(map(str, roots)) or '(none)'}; or "
-                f"name its folder in IMAGEMILL_REFERENCE_ROOTS.",
+                f"{below} its folder in IMAGEMILL_REFERENCE_ROOTS.",
             )
         # Not following a link that appears now; not waiting on a pipe.
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)

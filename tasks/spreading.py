@@ -12,8 +12,8 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelling
 
-from blocks.queueing import queue_batch
-from imagemill.errors import ImagemillError, ProviderUnavailable
+from blocks.queueing import could_not_begin, queue_batch
+from imagemill.errors import ImagemillError, ProviderUnavailable, RunStopped
 from imagemill.ledger.runs import is_gone
 from imagemill.ledger.values import RunRow
 from imagemill.spreading import give_up_missing, part_of, place_in_whole, take_over
@@ -78,12 +78,21 @@ async def draw_share(run_id: str, number: int, prompts: list[int]) -> None:
         flow_run = await starting
         log.info("share %d: %d prompts, flow run %s", number, len(prompts), flow_run.id)
         if await _followed(shop, share_id, flow_run.id, prompts):
+            await _left(shop, share_id)
             return
         log.warning("share %d: attempt %d ended early; it is started again", number, attempt)
     raise ProviderUnavailable(
         f"Share {number} was given up after {TRIES} workers died or refused it.",
         remedy="Look at the flow runs' logs; the same batch again goes on where it stopped.",
     )
+
+
+async def _left(shop: Workshop, share_id: str) -> None:
+    """End a share that was stopped before anybody took it: nobody will."""
+    row = await shop.ledger.run(share_id)
+    if row is not None and row.state == "queued":
+        why = RunStopped("The batch was stopped before this share began.", remedy="Run it again.")
+        await could_not_begin(share_id, why)
 
 
 async def _followed(

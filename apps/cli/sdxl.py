@@ -5,11 +5,12 @@ from typing import Annotated, Any
 
 import typer
 
-from apps.cli.batch import finish, local_runs, own_references
+from apps.cli.batch import check_early, finish, local_runs
 from apps.cli.prompts import read_prompts
 from apps.cli.screen import busy
 from imagemill.errors import RequestError
-from imagemill.spool import check_output_folder
+
+WISHES = ("steps", "guidance", "sampler", "control", "control_scale", "strength", "loras")
 
 
 def sdxl(
@@ -64,19 +65,21 @@ def sdxl(
     [dim]imagemill sdxl "a lighthouse at night" --style Anime --samples 4[/]
     [dim]imagemill sdxl "as an oil painting" --reference photo.png --strength 0.6[/]
     """  # fmt: skip
+    if warm and workers is not None:
+        raise RequestError(
+            "--warm and --workers exclude each other.",
+            remedy="The warm lane is one process; leave one of them out.",
+        )
     fields: dict[str, Any] = {
         "prompts": [*(prompts or []), *read_prompts(prompts_file)], "style_name": style,
         "provider": provider, "aspect_ratio": aspect_ratio, "size": size, "seed": seed,
         "samples": samples, "negative_prompt": avoid, "reference_image": reference,
         "control": control, "control_scale": control_scale, "strength": strength or None,
         "steps": steps, "guidance": guidance, "sampler": sampler, "loras": lora or [],
-        "output_dir": str(out) if out else "",
+        # Whole, for the lane and the workers have folders of their own.
+        "output_dir": str(out.expanduser().absolute()) if out else "",
     }  # fmt: skip
-    if not fields["prompts"]:
-        raise RequestError("There is no prompt.", remedy='imagemill sdxl "a lighthouse at night"')
-    if out:
-        check_output_folder(out.expanduser().absolute())
-    readable = own_references([reference] if reference else [])
+    readable = check_early(_as_batch(fields))
     with local_runs(len(fields["prompts"]) * samples, readable) as runs:
         if warm:
             with busy("The warm lane draws …"):
@@ -86,3 +89,14 @@ def sdxl(
         else:
             result = runs.sdxl(fields)
     finish(result, as_json=as_json)
+
+
+def _as_batch(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields as a batch has them, so that what is plainly wrong is refused at once."""
+    own = ("reference_image", *WISHES)
+    wish = {name: fields[name] for name in WISHES if fields[name] not in (None, "", [])}
+    reference = fields["reference_image"]
+    return {
+        **{name: value for name, value in fields.items() if name not in own},
+        "references": [reference] if reference else [], "fallback": [], "diffusion": wish or None,
+    }  # fmt: skip

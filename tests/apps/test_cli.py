@@ -1,6 +1,7 @@
 """The command line without any service: help, shelves, prices, refusals, checks. Nothing is sent."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -299,3 +300,22 @@ def test_a_run_that_the_ledger_does_not_know_is_not_a_clean_book(cli):
     refused = cli("reconcile", "--run", "nonsense")
     assert refused.exit_code == 2
     assert "knows no run nonsense" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["sdxl"], "no prompt|the list is empty"),
+        (["sdxl", "a fox", "--style", "Nope"], "no style"),
+        (["sdxl", "a fox", "--lora", "ink:9"], "from -4 to 4"),
+        (["sdxl", "a fox", "--sampler", "magic"], "sampler"),
+        (["sdxl", "a fox", "--reference", "/nowhere.png"], "reference image"),
+        (["sdxl", "a fox", "--warm", "--workers", "2"], "exclude each other"),
+    ],
+)
+def test_sdxl_refuses_what_is_plainly_wrong_before_any_service_starts(cli, home, arguments, said):
+    """In a second, with the remedy; no home is made for it."""
+    refused = cli(*arguments)
+    assert refused.exit_code == 2
+    assert re.search(said, " ".join(refused.stderr.split()))
+    assert not (home / "services.json").exists()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bench.tiny_models import NAMES
-from imagemill.errors import ImagemillError, ProviderUnavailable
+from imagemill.errors import ProviderUnavailable, UnsupportedRequest
 from tests.flows.sdxl import figures
 
 pytestmark = pytest.mark.timeout(240)
@@ -74,7 +74,7 @@ def test_a_second_single_image_needs_no_load(mill, sdxl, words, tmp_path):
     with lane(mill, log):
         first = asked(sdxl, prompts[0])
         second = asked(sdxl, prompts[1])
-        with pytest.raises(ImagemillError, match="no LoRA 'lace'"):
+        with pytest.raises(UnsupportedRequest, match="no LoRA 'lace'"):
             asked(sdxl, prompts[2], loras=["lace"])
     assert first.success_count == second.success_count == 1
     for run in (first, second):

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from imagemill.errors import ImagemillError, ProviderError
+from imagemill.errors import ProviderError, UnsupportedRequest
 from imagemill.following import followed, result_of_row
 from imagemill.ledger import RunRow, open_ledger
 from imagemill.ledger.holder import holder
@@ -63,8 +63,9 @@ async def test_a_process_that_died_is_noticed(ledger):
 
 async def test_what_was_refused_at_the_door_is_raised_where_it_was_asked(ledger):
     await ledger.queue_run(row("queued"))
-    await ledger.end_run(RUN, "failed", {"trouble": "There is no LoRA.", "remedy": "Known: ink."})
+    said = {"trouble": "There is no LoRA.", "remedy": "Known: ink.", "class": "unsupported"}
+    await ledger.end_run(RUN, "failed", said)
     found = await wait(ledger)
-    with pytest.raises(ImagemillError, match="There is no LoRA") as refused:
+    with pytest.raises(UnsupportedRequest, match="There is no LoRA") as refused:
         await result_of_row(ledger, found)
     assert refused.value.remedy == "Known: ink."
