@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, expect
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from apps.services.addresses import Services
 from apps.services.lifecycle import down
@@ -91,9 +92,16 @@ class Desk:
         return self.page.get_by_role("button", name=f"Select {title}", exact=True)
 
     def choose(self, title: str, wanted: str) -> None:
-        """Pick `wanted` from a list."""
-        self.list_of(title).click()
-        self.page.get_by_role("option", name=wanted, exact=True).click()
+        """Pick `wanted` from a list; one that closes again while the page is drawn is opened again."""
+        option = self.page.get_by_role("option", name=wanted, exact=True)
+        for _ in range(5):
+            self.list_of(title).click()
+            try:
+                option.click(timeout=SHOWN_MS / 4)
+            except PlaywrightTimeout:
+                self.page.keyboard.press("Escape")
+            else:
+                break
         expect(self.list_of(title)).to_have_text(wanted)
 
     def submit(self) -> None:
@@ -113,7 +121,7 @@ class Desk:
 
 @contextmanager
 def _desk(browser: Browser, services: Services) -> Iterator[Desk]:
-    context = browser.new_context(viewport={"width": 1440, "height": 1000})
+    context = browser.new_context(viewport={"width": 1440, "height": 1000}, reduced_motion="reduce")
     page = context.new_page()
     page.set_default_timeout(SHOWN_MS)
     desk = Desk(page, services)
