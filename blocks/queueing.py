@@ -9,6 +9,7 @@ from blocks.workshop import Opening
 from imagemill.errors import ImagemillError
 from imagemill.following import TROUBLE, followed, result_of_row
 from imagemill.ledger import Ledger, RunRow, open_ledger
+from imagemill.ledger.values import CUT_OFF
 from imagemill.request import BatchRequest, BatchResult
 from imagemill.resuming import resumed_batch
 
@@ -51,7 +52,7 @@ async def queued_batch(run_id: str) -> tuple[BatchRequest, Opening]:
     with _ledger() as ledger:
         row = await ledger.run(run_id)
     # One that was cut off goes on; of one that came to an end nobody wants more.
-    if row is None or (row.ended_at is not None and row.state != "cancelled"):
+    if row is None or (row.ended_at is not None and row.state not in CUT_OFF):
         what = "knows no" if row is None else "has the end of"
         raise ImagemillError(f"The ledger {what} run {run_id[:64]}.", remedy="Ask again.")
     batch = resumed_batch(row)
@@ -75,4 +76,7 @@ async def result_when_done(run_id: str, *, within_s: float = TAKEN_WITHIN_S) -> 
     """
     with _ledger() as ledger:
         row = await followed(ledger, run_id, within_s=within_s)
-        return None if row is None else await result_of_row(ledger, row)
+        if row is None:
+            await ledger.end_run(run_id, "crashed", None)  # else its dead process is seen again
+            return None
+        return await result_of_row(ledger, row)

@@ -32,12 +32,11 @@ from flows.sdxl_form import (
     StepCount,
     StrengthShare,
 )
+from imagemill.diffusion import DiffusionWish
 from imagemill.planning import checked_batch
 from imagemill.request import BatchRequest
 from tasks.naming import batch_run_name, deployment_name, run_id
 from tasks.pricing import price
-
-WISHES = ("steps", "guidance", "sampler", "control", "control_scale", "strength", "loras")
 
 
 @batch_flow(
@@ -129,5 +128,9 @@ def batch_fields(parameters: dict[str, Any]) -> dict[str, Any]:
     """Return this flow's parameters as a batch takes them."""
     given = {name: value for name, value in parameters.items() if name != "dry_run"}
     reference = given.pop("reference_image")
-    wish = {name: value for name in WISHES if (value := given.pop(name)) not in (None, "")}
+    wish = {
+        name: value
+        for name in DiffusionWish.model_fields
+        if (value := given.pop(name)) not in (None, "")
+    }
     return {**given, "references": (reference,) if reference else (), "diffusion": wish or None}

@@ -33,7 +33,7 @@ async def followed(
     deadline = time.monotonic() + within_s
     while True:
         row = await ledger.run(run_id)
-        if row is not None and row.ended_at is not None:
+        if row is not None and row.ended_at is not None and row.state != "crashed":
             return row
         taken = row is not None and row.state == "running"
         if taken and row is not None and is_gone(row, now=ledger.now()):
@@ -46,15 +46,24 @@ async def followed(
         await asyncio.sleep(poll_s)
 
 
+def check_begun(row: RunRow) -> None:
+    """Raise what a run that was refused at its door had to say, as the error that it was.
+
+    Raises:
+        ImagemillError: it never began.
+    """
+    summary = json.loads(row.summary or "{}")
+    if TROUBLE in summary:
+        kind = error_named(summary.get("class", ""))
+        raise kind(summary[TROUBLE], remedy=summary.get("remedy", ""))
+
+
 async def result_of_row(ledger: Ledger, row: RunRow) -> BatchResult:
     """Return the result of a run that has ended.
 
     Raises:
         ImagemillError: it never began; what its process said, in its words.
     """
-    summary = json.loads(row.summary or "{}")
-    if TROUBLE in summary:
-        kind = error_named(summary.get("class", ""))
-        raise kind(summary[TROUBLE], remedy=summary.get("remedy", ""))
+    check_begun(row)
     images = tuple(await ledger.items(row.id))
-    return BatchResult(**{**summary, "results": images})
+    return BatchResult(**{**json.loads(row.summary or "{}"), "results": images})

@@ -78,7 +78,7 @@ def shares_of(shop: Workshop, *, workers: int) -> list[list[int]]:
 
 
 def _group(request: ImageRequest) -> Hashable:
-    return (request.model, request.size, request.aspect_ratio, request.diffusion is None)
+    return (request.model, request.size, request.aspect_ratio)
 
 
 def part_of(batch: BatchRequest, prompts: Sequence[int]) -> BatchRequest:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
@@ -14,8 +15,9 @@ from prefect.states import Cancelling
 
 from blocks.queueing import could_not_begin, queue_batch
 from imagemill.errors import ImagemillError, ProviderUnavailable, RunStopped
+from imagemill.following import check_begun
 from imagemill.ledger.runs import is_gone
-from imagemill.ledger.values import RunRow
+from imagemill.ledger.values import CUT_OFF, RunRow
 from imagemill.spreading import give_up_missing, part_of, place_in_whole, take_over
 from imagemill.workshop import Workshop, workshop_of
 
@@ -23,6 +25,9 @@ GPU_POOL = "gpu"
 SHARE = "queued-run/gpu"
 TRIES = 4
 """How often a share is started: a worker that dies takes its share with it, another one goes on."""
+
+CLAIMED = timedelta(seconds=120)
+"""How long a claimed run may take to begin; a process starts within 6 to 18 s (architecture.md, 1)."""
 
 LOOK_S = 1.0
 """How often a share's images are read from the ledger; the bar moves as often."""
@@ -66,6 +71,7 @@ async def draw_share(run_id: str, number: int, prompts: list[int]) -> None:
     after a worker died finds what was drawn.
 
     Raises:
+        ImagemillError: it was refused where it was to be drawn.
         ProviderUnavailable: its worker died again and again.
     """
     shop, log = workshop_of(run_id), get_run_logger()
@@ -80,6 +86,7 @@ async def draw_share(run_id: str, number: int, prompts: list[int]) -> None:
         if await _followed(shop, share_id, flow_run.id, prompts):
             await _left(shop, share_id)
             return
+        await shop.ledger.end_run(share_id, "crashed", None)  # else its dead process is seen again
         log.warning("share %d: attempt %d ended early; it is started again", number, attempt)
     raise ProviderUnavailable(
         f"Share {number} was given up after {TRIES} workers died or refused it.",
@@ -102,10 +109,12 @@ async def _followed(
     stopping = False
     while True:
         row = await shop.ledger.run(share_id)
-        over = row is not None and row.ended_at is not None and row.state != "cancelled"
+        over = row is not None and row.ended_at is not None and row.state not in CUT_OFF
         for result in await shop.ledger.items(share_id):
             if result.success or over:
                 await take_over(shop, place_in_whole(shop.batch, prompts, result.index), result)
+        if over and row is not None:
+            check_begun(row)  # refused on the worker: every image says why
         if over or (shop.stopped and row is not None and row.ended_at is not None):
             return True
         if shop.stopped and not stopping:
@@ -121,8 +130,14 @@ async def _is_lost(shop: Workshop, row: RunRow | None, flow_run_id: UUID) -> boo
     if row is not None and row.state == "running":
         return is_gone(row, now=shop.ledger.now())
     async with get_client() as client:
-        found = await client.read_flow_run(flow_run_id)
-    return bool(found.state and found.state.is_final())
+        state = (await client.read_flow_run(flow_run_id)).state
+    if state is None or not state.is_pending():
+        return bool(state and state.is_final())
+    # Claimed by a worker that did not get as far as a process: nothing else notices that.
+    if datetime.now(UTC) - state.timestamp < CLAIMED:
+        return False
+    await _cancel(flow_run_id)
+    return True
 
 
 async def _cancel(flow_run_id: UUID) -> None:

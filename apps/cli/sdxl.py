@@ -8,9 +8,8 @@ import typer
 from apps.cli.batch import check_early, finish, local_runs
 from apps.cli.prompts import read_prompts
 from apps.cli.screen import busy
+from imagemill.diffusion import DiffusionWish
 from imagemill.errors import RequestError
-
-WISHES = ("steps", "guidance", "sampler", "control", "control_scale", "strength", "loras")
 
 
 def sdxl(
@@ -93,8 +92,9 @@ def sdxl(
 
 def _as_batch(fields: dict[str, Any]) -> dict[str, Any]:
     """Return the fields as a batch has them, so that what is plainly wrong is refused at once."""
-    own = ("reference_image", *WISHES)
-    wish = {name: fields[name] for name in WISHES if fields[name] not in (None, "", [])}
+    wishes = tuple(DiffusionWish.model_fields)
+    own = ("reference_image", *wishes)
+    wish = {name: fields[name] for name in wishes if fields[name] not in (None, "", [])}
     reference = fields["reference_image"]
     return {
         **{name: value for name, value in fields.items() if name not in own},

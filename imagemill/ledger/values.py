@@ -12,6 +12,9 @@ RunState = Literal[
     "queued", "running", "completed", "completed_with_failures", "failed", "crashed", "cancelled"
 ]
 
+CUT_OFF: frozenset[RunState] = frozenset({"cancelled", "crashed"})
+"""States of a run that ended before its time and may be begun again under its id."""
+
 ChargeKind = Literal["image", "judge", "refine", "route", "failure", "ambiguous", "settlement"]
 
 EventState = Literal["pending", "delivered", "dead"]

@@ -106,3 +106,14 @@ def test_without_checkpoints_the_remedy_is_named(mill, words):
     """Whoever chooses sdxl on a machine without models is told which variable to set."""
     with pytest.raises(ProviderMisconfigured, match="IMAGEMILL_SDXL_MODELS"):
         drawn("sdxl", words(1))
+
+
+def test_the_form_offers_every_sampler_and_control_there_is():
+    """A form's list must be written out; it is held to the ground floor's own."""
+    from typing import get_args
+
+    from flows.sdxl_form import ControlKind, SamplerName
+    from imagemill.diffusion import Control, Sampler
+
+    for shown, known in ((SamplerName, Sampler), (ControlKind, Control)):
+        assert set(get_args(get_args(shown)[0])) == {"", *get_args(known)}

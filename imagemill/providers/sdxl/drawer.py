@@ -50,7 +50,7 @@ class Drawer:
 
     name: str
     parts: dict[str, Any]
-    controls: dict[str, Any]
+    controls: dict[Control, Any]
     lora_files: dict[str, Path]
     dressed: tuple[LoraUse, ...] = ()
     _pipes: dict[str, Any] = field(default_factory=dict)

@@ -1,6 +1,6 @@
 """What an engine counts: loads, swaps, calls, memory. Read by anybody, written by its threads."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from threading import Lock
 from typing import Any
 
@@ -54,20 +54,20 @@ class Tally:
         self._lock = Lock()
         self._counts: Counter[str] = Counter()
         self._loads: Counter[str] = Counter()
-        self._seconds: Counter[str] = Counter()
+        self._seconds: defaultdict[str, float] = defaultdict(float)
         self._step = (0, 0)
 
     def loaded(self, name: str, *, seconds: float) -> None:
         """A checkpoint was read from its file."""
         with self._lock:
             self._loads[name] += 1
-            self._seconds["load"] += seconds  # type: ignore[assignment]
+            self._seconds["load"] += seconds
 
     def swapped(self, *, seconds: float) -> None:
         """A checkpoint took another's place."""
         with self._lock:
             self._counts["swaps"] += 1
-            self._seconds["swap"] += seconds  # type: ignore[assignment]
+            self._seconds["swap"] += seconds
 
     def control_loaded(self, *, seconds: float) -> None:
         """A ControlNet was read."""
@@ -94,7 +94,7 @@ class Tally:
     def took(self, what: str, seconds: float) -> None:
         """Add to the time of a node."""
         with self._lock:
-            self._seconds[what] += seconds  # type: ignore[assignment]
+            self._seconds[what] += seconds
 
     def stepped(self, step: int, steps: int) -> None:
         """The call under way did a step; 0 of 0 is idle."""
@@ -106,5 +106,5 @@ class Tally:
             step, steps = self._step
             return EngineReport(
                 **self._counts, **now, loads=dict(self._loads), step=step, steps=steps,
-                seconds={name: round(float(took), 3) for name, took in self._seconds.items()},
+                seconds={name: round(took, 3) for name, took in self._seconds.items()},
             )  # fmt: skip

@@ -46,7 +46,7 @@ class Weights:
         self._place = place
         self._tally = tally
         self._vae: Any = None
-        self._controls: dict[str, Any] = {}
+        self._controls: dict[Control, Any] = {}
         self._here: OrderedDict[str, Drawer] = OrderedDict()
         self._copies = HostCopies(options.host_copies_gb, pin=place.device.type == "cuda")
 
@@ -163,7 +163,7 @@ class Weights:
                 f"This worker has no ControlNet for {kind}.",
                 remedy="Give all workers the same files.",
             )
-        same = next((k for k in self._controls if self._options.control_file(k) == file), None)  # type: ignore[arg-type]
+        same = next((k for k in self._controls if self._options.control_file(k) == file), None)
         began = time.perf_counter()
         made = (
             self._controls[same] if same else load_control(file, drawer.parts["unet"], self._place)
